@@ -1,0 +1,26 @@
+# `make demo` and `make test` work alone on a machine with Python >= 3.11, pip and make.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: install demo test test-slow lint benchmark
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[test]'
+	touch $@
+
+demo: install
+	$(RUN) -m experiments.demo
+
+test: install
+	$(RUN) -m pytest -n 2
+
+test-slow: install
+	$(RUN) -m pytest -m slow
+
+lint: install
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .

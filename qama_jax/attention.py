@@ -1,0 +1,153 @@
+"""Quantum annealing multi-head attention as functions over batches; no Flax here.
+
+The three stages of the paper's Figure 1, `build_hamiltonians`, `anneal` and `distribute_energies`, and their
+composition `qama_attention`. All are compiled, and all vmap the functions for one problem over the batch.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Bool, Float, Int8, Key
+
+from qama_jax.distribution import distribute_energy
+from qama_jax.problems.attention import AttentionHamiltonian, attention_hamiltonian
+from qama_jax.solvers.base import Solution, Solver, check_key, solve
+from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
+
+
+class AttentionDiagnostics(NamedTuple):
+    """What the annealer selected, detached.
+
+    Attributes:
+      bits: int8 [*batch, H, N], 1 where a head selects a token.
+      energy: [*batch], the Hamiltonian (3) at `bits`.
+      token_energy: [*batch, H, N], the terms e_ti of E_out (5).
+    """
+
+    bits: Int8[Array, "*batch heads tokens"]
+    energy: Float[Array, "*batch"]
+    token_energy: Float[Array, "*batch heads tokens"]
+
+
+@jax.jit
+def build_hamiltonians(
+    query: Float[Array, "*batch tokens heads head_dim"],
+    key: Float[Array, "*batch tokens heads head_dim"],
+    value: Float[Array, "*batch tokens heads head_dim"],
+    importance: Float[Array, "head_dim"],
+    *,
+    mask: Bool[Array, "*batch tokens"] | None = None,
+    rho_0: float = 0.16,
+    gamma_0: float = 0.8,
+) -> AttentionHamiltonian:
+    """`attention_hamiltonian` for every element of the batch; the leaves carry the batch dimensions."""
+    batch = _check_batch(query, key, value, mask)
+
+    def build(query, key, value, mask):
+        return attention_hamiltonian(query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0)
+
+    return _over_batch(build, batch)(query, key, value, mask)
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def anneal(rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solver) -> Solution:
+    """`solve` for every element of the batch, each with a key of its own; detached."""
+    check_key(rng, "rng")
+    batch = hamiltonians.linear.shape[:-2]
+    return _over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
+
+
+@jax.jit
+def distribute_energies(
+    hamiltonians: AttentionHamiltonian, bits: Int8[Array, "*batch heads tokens"], importance: Float[Array, "head_dim"]
+) -> Float[Array, "*batch tokens heads head_dim"]:
+    """`distribute_energy` for every element of the batch."""
+    distribute = functools.partial(distribute_energy, importance=importance)
+    return _over_batch(distribute, bits.shape[:-2])(hamiltonians, bits)
+
+
+def qama_attention(
+    query: Float[Array, "*batch tokens heads head_dim"],
+    key: Float[Array, "*batch tokens heads head_dim"],
+    value: Float[Array, "*batch tokens heads head_dim"],
+    importance: Float[Array, "head_dim"],
+    *,
+    rng: Key[Array, ""],
+    solver: Solver = SimulatedBifurcation(),
+    mask: Bool[Array, "*batch tokens"] | None = None,
+    rho_0: float = 0.16,
+    gamma_0: float = 0.8,
+) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionDiagnostics]:
+    """Quantum annealing multi-head attention, in the layout of `flax.nnx.dot_product_attention`.
+
+    Each element of the batch is a problem of its own: its Hamiltonian is built (`attention_hamiltonian`), solved
+    (`solve`), and the energy of the solution distributed over tokens, heads and features (`distribute_energy`).
+    One call solves them all, in time and memory linear in the number of tokens.
+
+    The gradient is that of equation (6): the selection is detached, and the gradient flows through the energies
+    of the selected tokens. It is exact where the solution is locally constant, and blind to its jumps.
+
+    Args:
+      query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.
+      key: [*batch, N, H, D].
+      value: [*batch, N, H, D].
+      importance: [D], the learnable W_ε of equations (4) and (5).
+      rng: one typed PRNG key; each problem gets a key of its own.
+      solver: minimises the Hamiltonian; no gradient reaches it.
+      mask: bool [*batch, N], true for valid tokens; the others get features 0 and influence nothing.
+      rho_0: ρ₀ of equation (10).
+      gamma_0: γ₀ of equation (10).
+
+    Returns:
+      Features [*batch, N, H, D] in the type of `query`, and `AttentionDiagnostics`.
+
+    Raises:
+      ValueError: if shapes disagree, `mask` is not boolean, or `rng` is no typed key.
+
+    Example:
+      >>> import jax, qama_jax
+      >>> q, k, v = jax.random.normal(jax.random.key(0), (3, 2, 16, 4, 8))
+      >>> features, diagnostics = qama_jax.qama_attention(q, k, v, jax.numpy.ones(8), rng=jax.random.key(1))
+      >>> features.shape, diagnostics.bits.shape
+      ((2, 16, 4, 8), (2, 4, 16))
+
+    References:
+      arXiv:2504.11083v2, algorithm 1 and equations (3) to (6).
+    """
+    hamiltonians = build_hamiltonians(query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0)
+    solution = anneal(rng, hamiltonians, solver)
+    features = distribute_energies(hamiltonians, solution.bits, importance)
+    return features.astype(query.dtype), diagnose(hamiltonians, solution)
+
+
+@jax.jit
+def diagnose(hamiltonians: AttentionHamiltonian, solution: Solution) -> AttentionDiagnostics:
+    """The diagnostics of solved problems; leaves carry the batch dimensions."""
+    token_energy = _over_batch(AttentionHamiltonian.token_energy, solution.energy.shape)
+    detached = jax.lax.stop_gradient(hamiltonians)
+    return AttentionDiagnostics(solution.bits, solution.energy, token_energy(detached, solution.bits))
+
+
+def _over_batch(function: Callable[..., Any], batch: tuple[int, ...]) -> Callable[..., Any]:
+    for _ in batch:
+        function = jax.vmap(function)
+    return function
+
+
+def _check_batch(query, key, value, mask) -> tuple[int, ...]:
+    if query.ndim < 3:
+        raise ValueError(f"query must be [*batch, tokens, heads, head_dim], got shape {query.shape}")
+    for array, name in ((key, "key"), (value, "value")):
+        if array.shape != query.shape:
+            raise ValueError(
+                f"{name} must have the shape of query {query.shape}, got {array.shape}: "
+                "every token needs a query, a key and a value"
+            )
+    if mask is not None and mask.shape != query.shape[:-2]:
+        raise ValueError(
+            f"mask must have shape {query.shape[:-2]}, true for valid tokens, to fit query {query.shape}; "
+            f"got {mask.shape}"
+        )
+    return query.shape[:-3]

@@ -1,0 +1,275 @@
+"""The Hamiltonian of quantum annealing multi-head attention, in linear time and memory."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from qama_jax.problems.base import Bits, Problem, as_float_array, descent_tolerance, register_pytree
+from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling, make_coupling
+from qama_jax.problems.normalization import standardize
+from qama_jax.problems.qubo import Qubo
+
+
+class SweepState(NamedTuple):
+    """What a sequential solver carries: the bits, and the sums that make a flip cheap."""
+
+    bits: Float[Array, "heads tokens"]
+    coupling: Any
+    selected_heads: Float[Array, "tokens"]
+
+
+@register_pytree
+@dataclasses.dataclass(frozen=True, eq=False)
+class AttentionHamiltonian(Problem):
+    """The energy of a selection `s` [H, N], one bit for each head t and token i. Made by `attention_hamiltonian`.
+
+        H(s) = -Σ_t Σ_{i<j} J_tij s_ti s_tj - ρ Σ h_ti s_ti + λ Σ_i Σ_{t<u} s_ti s_ui          (3)
+
+    The couplings J keep the smaller of two forms: a matrix for N <= 2D, rank-D factors above, so that N×N with
+    N > 2D never exists. Every quantity is differentiable with respect to query, key, value and importance.
+    Padded tokens belong to no term: their bits count as 0, their fields are 0.
+
+    Attributes:
+      coupling: J, zero on the diagonal.
+      linear: ρh, [H, N].
+      penalty: λ.
+      mask: [N], true for valid tokens, or None where all are.
+      length: number of valid tokens.
+      rho_0: ρ₀ of equation (10).
+
+    References:
+      Du et al., "QAMA: Scalable Quantum Annealing Multi-Head Attention Operator for Deep Learning",
+      arXiv:2504.11083v2, equations (3), (4), (5), (10) and (12).
+    """
+
+    coupling: DenseCoupling | LowRankCoupling
+    linear: Float[Array, "heads tokens"]
+    penalty: Float[Array, ""]
+    mask: Bool[Array, "tokens"] | None
+    length: Float[Array, ""]
+    rho_0: Float[Array, ""]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        if self.linear.ndim != 2:
+            raise ValueError(
+                f"expected one problem with linear coefficients [heads, tokens], got shape {self.linear.shape}; "
+                "for a batch of problems, jax.vmap over the leading axis"
+            )
+        return self.linear.shape
+
+    def couple(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""
+        s = self._valid(bits)
+        return self.coupling.product(s) - self.penalty * (jnp.sum(s, axis=0) - s)
+
+    def coupling_scale(self) -> Float[Array, ""]:
+        heads = self.shape[0]
+        # The couplings of a head have mean 0 and standard deviation 1.
+        return jnp.sqrt(jnp.maximum(self.length - 1, 0) + self.penalty**2 * (heads - 1))
+
+    def token_energy(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        """`e_ti = -½ s_ti Σ_j J_tij s_tj - ρ h_ti s_ti`; sums to `E_out = -H_α - ρ H_β` of equation (5)."""
+        s = self._valid(bits)
+        return -s * (self.coupling.product(s) / 2 + self.linear)
+
+    def energy(self, bits: Num[Array, "heads tokens"]) -> Float[Array, ""]:
+        """H(s), equation (3)."""
+        selected_heads = jnp.sum(self._valid(bits), axis=0)
+        overlap = jnp.sum(selected_heads * (selected_heads - 1)) / 2
+        return jnp.sum(self.token_energy(bits)) + self.penalty * overlap
+
+    def energy_scale(self) -> Float[Array, ""]:
+        """Expected magnitude of a token energy by equations (8) and (9): `N (½ + ρ₀) / √(2π)`."""
+        return jnp.maximum(self.length, 1) * (0.5 + self.rho_0) / math.sqrt(2 * math.pi)
+
+    def clamp(self, bits: Bits) -> Bits:
+        """Padded tokens are selected by no head."""
+        return bits if self.mask is None else bits * self.mask.astype(bits.dtype)
+
+    def descend_together(self, bits: Bits) -> Bits:
+        """Moves every token at once, never uphill.
+
+        `-½ sᵀ(J + diag(curvature))s` is concave, so that minimising its tangent at `s`, which splits into tokens,
+        cannot raise the energy.
+        """
+        s = self._valid(bits)
+        field = self.coupling.product(s) + self.linear
+        return self._valid(self._best_heads(field + self.coupling.curvature * (s - 0.5))).astype(bits.dtype)
+
+    def descend(self, bits: Bits) -> Bits:
+        """Moves the token that gains most, all its H bits free together; returned as it is where none gains.
+
+        The end of such moves is a local minimum under single flips, and under exchanges between heads.
+        """
+        s = self._valid(bits)
+        field = self.coupling.product(s) + self.linear
+        alone = self._valid(self._best_heads(field))
+        gain = self._token_cost(field, s) - self._token_cost(field, alone)
+        chosen = jnp.argmax(gain)
+        improves = gain[chosen] > descent_tolerance(self.coupling_scale() + jnp.max(jnp.abs(self.linear)))
+        return jnp.where((jnp.arange(gain.size) == chosen) & improves, alone, s).astype(bits.dtype)
+
+    def to_qubo(self) -> Qubo:
+        """The same energies as a dense `Qubo` over H·N bits, head-major (`bits.reshape(-1)`): O(H² N²) memory."""
+        heads, tokens = self.shape
+        same_head = jnp.eye(heads)[:, None, :, None]
+        same_token = jnp.eye(tokens)[None, :, None, :]
+        if self.mask is not None:
+            same_token = same_token * self.mask[None, :, None, None]
+        quadratic = -same_head * self.coupling.to_matrix()[:, :, None, :] / 2
+        quadratic += self.penalty * same_token * (1 - same_head) / 2
+        size = heads * tokens
+        return Qubo(quadratic.reshape(size, size) - jnp.diag(self.linear.reshape(-1)))
+
+    @property
+    def num_colors(self) -> int:
+        """Classes of mutually uncoupled bits: `(t, (color + t) mod num_colors)`, one of each head.
+
+        Bits are coupled where they share the head or the token, as cells of an H×N board share a row or a column
+        (the rook's graph). H bits of a colour can therefore flip at once, each as if it were alone.
+        """
+        return max(self.shape)
+
+    def color_tokens(self, color: Int[Array, ""]) -> tuple[Int[Array, "heads"], Bool[Array, "heads"]]:
+        """The token of each head in a colour, and whether there is one (with more heads than tokens, some have none)."""
+        heads, tokens = self.shape
+        index = (color + jnp.arange(heads)) % self.num_colors
+        return jnp.minimum(index, tokens - 1), index < tokens
+
+    def start_sweep(self, bits: Num[Array, "heads tokens"]) -> SweepState:
+        """The state of a sequential solver at `bits`, O(N D) a head."""
+        s = self._valid(bits)
+        return SweepState(s, self.coupling.summarize(s), jnp.sum(s, axis=0))
+
+    def color_field(self, state: SweepState, color: Int[Array, ""]) -> Float[Array, "heads"]:
+        """The field (12) of the bits of a colour, O(D) a head in the low-rank form; 0 where there is no bit."""
+        tokens, exists = self.color_tokens(color)
+        heads = jnp.arange(tokens.size)
+        bits = state.bits[heads, tokens]
+        if self.mask is not None:
+            exists = exists & self.mask[tokens]
+        coupled = self.coupling.product_at(state.coupling, bits, tokens)
+        field = coupled + self.linear[heads, tokens] - self.penalty * (state.selected_heads[tokens] - bits)
+        return jnp.where(exists, field, 0)
+
+    def flip_color(self, state: SweepState, color: Int[Array, ""], flips: Bool[Array, "heads"]) -> SweepState:
+        """Flips the chosen bits of a colour, O(D) a head in the low-rank form, O(N) in the dense one."""
+        tokens, exists = self.color_tokens(color)
+        heads = jnp.arange(tokens.size)
+        if self.mask is not None:
+            exists = exists & self.mask[tokens]
+        change = jnp.where(flips & exists, 1 - 2 * state.bits[heads, tokens], 0)
+        return SweepState(
+            state.bits.at[heads, tokens].add(change),
+            self.coupling.update(state.coupling, tokens, change),
+            state.selected_heads.at[tokens].add(change),
+        )
+
+    def _valid(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        s = bits.astype(self.dtype)
+        return s if self.mask is None else s * self.mask.astype(self.dtype)
+
+    def _best_heads(self, field: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        """For each token, the heads that minimise `-Σ_t f_t s_t + λ k(k-1)/2`, k being their number.
+
+        The best k heads are those of largest field, and the k-th pays λ (k - 1).
+        """
+        heads = jnp.arange(field.shape[0])[:, None]
+        rank = jnp.zeros_like(field)
+        for head in range(field.shape[0]):  # unrolled: one fused loop without an H×H×N array
+            ahead = jnp.where(heads > head, field[head] >= field, field[head] > field)
+            rank = rank + ahead.astype(field.dtype)
+        return (field > self.penalty * rank).astype(field.dtype)
+
+    def _token_cost(self, field: Float[Array, "heads tokens"], s: Float[Array, "heads tokens"]) -> Float[Array, "tokens"]:
+        count = jnp.sum(s, axis=0)
+        return -jnp.sum(field * s, axis=0) + self.penalty * count * (count - 1) / 2
+
+
+def attention_hamiltonian(
+    query: Float[Array, "tokens heads head_dim"],
+    key: Float[Array, "tokens heads head_dim"],
+    value: Float[Array, "tokens heads head_dim"],
+    importance: Float[Array, "head_dim"],
+    *,
+    mask: Bool[Array, "tokens"] | None = None,
+    rho_0: float = 0.16,
+    gamma_0: float = 0.8,
+) -> AttentionHamiltonian:
+    """Builds the Hamiltonian of one attention problem from its queries, keys and values.
+
+    Per head, over the valid tokens: every feature of Q and K is standardised, then the off-diagonal couplings
+    `Q KᵀK Qᵀ / (2D)` and the importances `h_ti = V_ti · importance` (4). The coefficients are
+    `ρ = N ρ₀` and `λ = N √(2/π) γ₀ / (H - 1)` (10), N being the number of valid tokens; λ = 0 for one head.
+    Statistics that do not exist (one token, equal couplings, equal importances) make their term 0.
+
+    Args:
+      query: [N, H, D], as `flax.nnx.dot_product_attention` takes it, without the batch.
+      key: [N, H, D].
+      value: [N, H, D].
+      importance: [D], the learnable W_ε, shared by the heads.
+      mask: bool [N], true for valid tokens.
+      rho_0: weight of the importances; the paper's section IV aims at interactions 1.3 times as strong.
+      gamma_0: weight of the penalty on tokens that several heads select; interactions twice as strong.
+
+    Returns:
+      An `AttentionHamiltonian` of bits [H, N], computed in float32 or wider.
+
+    Raises:
+      ValueError: if shapes disagree, or `mask` is not boolean.
+
+    Example:
+      >>> import jax, qama_jax
+      >>> q, k, v = jax.random.normal(jax.random.key(0), (3, 16, 2, 4))
+      >>> hamiltonian = qama_jax.attention_hamiltonian(q, k, v, jax.numpy.ones(4))
+      >>> hamiltonian.shape
+      (2, 16)
+
+    References:
+      arXiv:2504.11083v2, equations (3), (4) and (7) to (10).
+    """
+    query, key, value, importance = (
+        _at_least_float32(array, name)
+        for array, name in ((query, "query"), (key, "key"), (value, "value"), (importance, "importance"))
+    )
+    _check_shapes(query, key, value, importance, mask)
+    tokens, heads, _ = query.shape
+    dtype = jnp.result_type(query, key, value, importance)
+    query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
+    length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
+
+    coupling = make_coupling(standardize(query, mask), standardize(key, mask), mask)
+    raw_importance = jnp.einsum("nhd,d->nh", value, importance, precision=jax.lax.Precision.HIGHEST)
+    linear = length * rho_0 * standardize(raw_importance, mask).T
+    penalty = length * (math.sqrt(2 / math.pi) * gamma_0 / (heads - 1) if heads > 1 else 0.0)
+    return AttentionHamiltonian(coupling, linear, penalty, mask, length, jnp.asarray(rho_0, dtype))
+
+
+def _at_least_float32(value: Any, name: str) -> Float[Array, "..."]:
+    array = as_float_array(value, name)
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def _check_shapes(query, key, value, importance, mask) -> None:
+    if query.ndim != 3 or 0 in query.shape:
+        raise ValueError(
+            f"query must be [tokens, heads, head_dim], none of them 0, got shape {query.shape}; "
+            "for a batch, jax.vmap attention_hamiltonian or call qama_attention"
+        )
+    for array, name in ((key, "key"), (value, "value")):
+        if array.shape != query.shape:
+            raise ValueError(
+                f"{name} must have the shape of query {query.shape}, got {array.shape}: "
+                "every token needs a query, a key and a value"
+            )
+    if importance.shape != query.shape[-1:]:
+        raise ValueError(f"importance must have shape {query.shape[-1:]} to fit query {query.shape}, got {importance.shape}")
+    if mask is not None and (mask.shape != query.shape[:1] or mask.dtype != jnp.bool_):
+        raise ValueError(
+            f"mask must be boolean of shape {query.shape[:1]}, true for valid tokens, got {mask.dtype} {mask.shape}"
+        )

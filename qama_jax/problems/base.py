@@ -1,0 +1,109 @@
+"""What a solver sees of a problem: its fields, its energy, its moves."""
+
+import dataclasses
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int8, Num
+
+_Class = TypeVar("_Class", bound=type)
+
+Bits = Int8[Array, "..."]
+
+
+def register_pytree(cls: _Class) -> _Class:
+    """Registers a dataclass as a pytree whose fields are all leaves.
+
+    Unlike `jax.tree_util.register_dataclass`, rebuilding an instance does not run `__post_init__`. Validation
+    therefore happens once, where a user constructs the object, and never on the placeholders, batched or
+    abstract values that JAX puts into the leaves.
+    """
+    names = tuple(field.name for field in dataclasses.fields(cls))
+
+    def flatten_with_keys(instance: Any):
+        return tuple((jax.tree_util.GetAttrKey(name), getattr(instance, name)) for name in names), None
+
+    def unflatten(_: None, children: Any) -> Any:
+        instance = object.__new__(cls)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(instance, name, child)
+        return instance
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
+    return cls
+
+
+class Problem:
+    """A quadratic energy over bits `x` in {0, 1}, to be minimised:
+
+        E(x) = offset - Σ_i b_i x_i - ½ Σ_{i≠j} C_ij x_i x_j,    C symmetric
+
+    Subclasses are pytrees without a batch axis (`jax.vmap` gives batches) and define `shape`, `linear` (b),
+    `couple` (the product C x) and `coupling_scale`; everything else follows. `couple` and `field` also take
+    relaxed bits, any real numbers, which is what the continuous solvers move.
+    """
+
+    linear: Float[Array, "..."]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the bits of one state."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Floating-point type of fields and energies."""
+        return self.linear.dtype
+
+    def couple(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
+        """The product C x, of shape `shape`."""
+        raise NotImplementedError
+
+    def coupling_scale(self) -> Float[Array, ""]:
+        """Root mean square, over the bits, of the norm of a row of C: the spread of the fields."""
+        raise NotImplementedError
+
+    def energy(self, bits: Num[Array, "..."]) -> Float[Array, ""]:
+        """Energy of one state."""
+        raise NotImplementedError
+
+    def field(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
+        """How much setting each bit lowers the energy: `f_i = E(x_i = 0) - E(x_i = 1) = b_i + (C x)_i`."""
+        return self.linear + self.couple(bits)
+
+    def flip_energy(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
+        """Energy change of flipping each bit alone, `(2 x_i - 1) f_i`."""
+        return (2 * bits.astype(self.dtype) - 1) * self.field(bits)
+
+    def clamp(self, bits: Bits) -> Bits:
+        """Sets to 0 the bits that the problem holds fixed; by default there are none."""
+        return bits
+
+    def descend_together(self, bits: Bits) -> Bits:
+        """One step of descent that moves many bits at once, where the problem has such a step; else `bits`."""
+        return bits
+
+    def descend(self, bits: Bits) -> Bits:
+        """One step of descent: flips the bit that lowers the energy most; a local minimum is returned as it is."""
+        change = self.flip_energy(bits)
+        best = jnp.argmin(change)
+        tolerance = descent_tolerance(self.coupling_scale())
+        flips = (jnp.arange(change.size) == best) & (change.reshape(-1)[best] < -tolerance)
+        return bits ^ flips.reshape(bits.shape).astype(bits.dtype)
+
+
+def descent_tolerance(scale: Float[Array, ""]) -> Float[Array, ""]:
+    """The smallest energy gain that is not rounding, for fields of the size `scale`."""
+    return 16 * jnp.finfo(scale.dtype).eps * scale
+
+
+def as_float_array(value: Any, name: str) -> Float[Array, "..."]:
+    """`value` as a floating-point array; an error names the argument `name`."""
+    try:
+        array = jnp.asarray(value)
+    except TypeError as error:
+        raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}") from error
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} must be real, got {array.dtype}; pass its real part")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
