@@ -1,0 +1,62 @@
+"""Result files: JSON with what is needed to trust and repeat a figure."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_PACKAGES = ("qama-jax", "jax", "jaxlib", "flax", "optax", "numpy")
+_ROOT = Path(__file__).parent.parent
+
+
+def provenance() -> dict[str, Any]:
+    """Command, commit, versions and device of this process."""
+    device = jax.devices()[0]
+    return {
+        "command": " ".join(["python", *(_relative(argument) for argument in sys.argv)]),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "cpu_cores": os.cpu_count(),
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes atomically: an interrupted run leaves the previous file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+    os.replace(file.name, path)
+    path.chmod(0o644)
+
+
+def _relative(argument: str) -> str:
+    path = Path(argument)
+    return str(path.relative_to(_ROOT)) if path.is_absolute() and path.is_relative_to(_ROOT) else argument
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit, with a + where tracked files have changed since; None outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(("git", *arguments), cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

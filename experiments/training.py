@@ -1,0 +1,237 @@
+"""The one training loop of the experiments."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from flax import nnx
+from tqdm import tqdm
+
+from experiments.data import ImageData
+from experiments.results import provenance, write_json
+
+_STEPS_PER_CALL = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """What defines a run besides model and data."""
+
+    seed: int = 0
+    epochs: int = 10
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds."""
+
+    params: nnx.State
+    optimizer: optax.OptState
+    step: jax.Array
+
+
+class Metrics(NamedTuple):
+    """Sums over examples."""
+
+    loss: jax.Array
+    correct: jax.Array
+    count: jax.Array
+
+
+class DeviceData(NamedTuple):
+    """A data set on the device, with the statistics that normalise its images."""
+
+    images: jax.Array
+    labels: jax.Array
+    mean: jax.Array
+    deviation: jax.Array
+
+
+def train(
+    make_model: Callable[[nnx.Rngs], nnx.Module],
+    data: ImageData,
+    settings: TrainingSettings,
+    *,
+    run_dir: Path,
+    result_path: Path,
+    description: dict[str, Any],
+    resume: bool,
+) -> tuple[dict[str, Any], nnx.Module]:
+    """Trains a classifier with Adam and writes its result file after every epoch.
+
+    Randomness is a function of seed, epoch and step alone, and the whole state is in the checkpoint: a resumed run
+    continues bit for bit.
+
+    Args:
+      make_model: builds the model from its random streams.
+      data: images and labels.
+      settings: seed, epochs, batch size, learning rate.
+      run_dir: holds the checkpoints.
+      result_path: the result file.
+      description: what else the result file says of the run; a resumed run must have the same.
+      resume: continue from the checkpoint in `run_dir`, if there is one.
+
+    Returns:
+      The content of the result file, and the trained model.
+
+    Raises:
+      ValueError: if `run_dir` has a checkpoint and `resume` is false, or if it is of a run with other settings.
+    """
+    if settings.batch_size > len(data.train_labels):
+        raise ValueError(f"batch_size={settings.batch_size} exceeds the {len(data.train_labels)} training examples")
+    root = jax.random.key(settings.seed)
+    model = make_model(nnx.Rngs(params=jax.random.fold_in(root, 0)))
+    graph, params = nnx.split(model)
+    optimizer = optax.adam(settings.learning_rate)
+    state = TrainState(params, optimizer.init(params), jnp.int32(0))
+    header = {"settings": dataclasses.asdict(settings), **description}
+
+    checkpoints = ocp.CheckpointManager(
+        (run_dir / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=1)
+    )
+    history = []
+    if checkpoints.latest_step() is not None:
+        state, history = _restore(checkpoints, state, header, resume)
+
+    pixels = data.train_images.astype(np.float32)
+    mean, deviation = pixels.mean((0, 1, 2)), pixels.std((0, 1, 2))
+    train_data = DeviceData(*map(jnp.asarray, (data.train_images, data.train_labels, mean, deviation)))
+    test_data = DeviceData(*map(jnp.asarray, (data.test_images, data.test_labels, mean, deviation)))
+    train_steps = functools.partial(_train_steps, graph, optimizer)
+    steps_per_epoch = len(data.train_labels) // settings.batch_size
+
+    result = header | provenance() | {"complete": False, "epochs": history}
+    for epoch in range(len(history), settings.epochs):
+        order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
+        order = order[: steps_per_epoch * settings.batch_size].reshape(steps_per_epoch, settings.batch_size)
+        state, row = _train_epoch(train_steps, state, train_data, order, jax.random.fold_in(root, 2), epoch, settings)
+        tested = evaluate(graph, state.params, test_data, settings.batch_size)
+        row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
+        history.append(row)
+        checkpoints.save(
+            epoch,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), history=ocp.args.JsonSave({"header": header, "epochs": history})
+            ),
+        )
+        checkpoints.wait_until_finished()
+        best = max(history, key=lambda row: row["test_accuracy"])
+        result |= {
+            "complete": epoch + 1 == settings.epochs,
+            "last_accuracy": row["test_accuracy"],
+            "best_accuracy": best["test_accuracy"],
+            "epochs": history,
+        }
+        write_json(result_path, result)
+        tqdm.write(
+            f"epoch {epoch + 1}/{settings.epochs}: loss {row['train_loss']:.4f}, train {row['train_accuracy']:.2%}, "
+            f"test {row['test_accuracy']:.2%}, {row['samples_per_second']:.0f} samples/s"
+        )
+    checkpoints.close()
+    return result, nnx.merge(graph, state.params)
+
+
+def _restore(checkpoints: ocp.CheckpointManager, state: TrainState, header: dict[str, Any], resume: bool):
+    if not resume:
+        raise ValueError(f"{checkpoints.directory} holds a run already; pass --resume to continue it, or another --run-dir")
+    restored = checkpoints.restore(
+        checkpoints.latest_step(),
+        args=ocp.args.Composite(state=ocp.args.StandardRestore(state), history=ocp.args.JsonRestore()),
+    )
+    saved = restored.history["header"]
+    differing = sorted(name for name in header.keys() | saved.keys() if _without_epochs(header, name) != _without_epochs(saved, name))
+    if differing:
+        raise ValueError(f"{checkpoints.directory} holds a run with other settings ({', '.join(differing)}); pass another --run-dir")
+    return restored.state, restored.history["epochs"]
+
+
+def _without_epochs(header: dict[str, Any], name: str) -> Any:
+    """A run may be resumed for more epochs than it was started for."""
+    value = header.get(name)
+    return {key: entry for key, entry in value.items() if key != "epochs"} if name == "settings" and value else value
+
+
+def _train_epoch(train_steps, state, data, order, key, epoch, settings) -> tuple[TrainState, dict[str, float]]:
+    total = Metrics(*np.zeros(3))
+    # A call of no steps compiles, so that the rates below are those of the steady state.
+    state, _ = train_steps(state, data, order, key, jnp.int32(0), jnp.int32(0))
+    start = time.perf_counter()
+    with tqdm(total=order.size, desc=f"epoch {epoch + 1}", unit=" samples", unit_scale=True, leave=False) as bar:
+        for first in range(0, len(order), _STEPS_PER_CALL):
+            last = min(first + _STEPS_PER_CALL, len(order))
+            state, metrics = train_steps(state, data, order, key, jnp.int32(first), jnp.int32(last))
+            total = Metrics(*(float(a) + float(b) for a, b in zip(total, metrics, strict=True)))
+            bar.update((last - first) * settings.batch_size)
+            bar.set_postfix(loss=f"{total.loss / total.count:.3f}", accuracy=f"{total.correct / total.count:.1%}")
+    seconds = time.perf_counter() - start
+    return state, {
+        "epoch": epoch + 1,
+        "train_loss": total.loss / total.count,
+        "train_accuracy": total.correct / total.count,
+        "seconds": seconds,
+        "samples_per_second": total.count / seconds,
+    }
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, key, first, last):
+    """Steps `first` to `last` of an epoch in one call, so that the device and not Python is the limit."""
+
+    def step(index, carry):
+        state, metrics = carry
+        images, labels = _batch(data, order[index])
+
+        def loss_fn(params):
+            rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
+            logits = nnx.merge(graph, params)(images, deterministic=False, rngs=rngs)
+            return _metrics(logits, labels)
+
+        def mean_loss(params):
+            metrics = loss_fn(params)
+            return metrics.loss / metrics.count, metrics
+
+        gradient, batch_metrics = jax.grad(mean_loss, has_aux=True)(state.params)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, optimizer_state, state.step + 1), jax.tree.map(jnp.add, metrics, batch_metrics)
+
+    zero = jnp.float32(0)
+    return jax.lax.fori_loop(first, last, step, (state, Metrics(zero, zero, zero)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def evaluate(graph: nnx.GraphDef, params: nnx.State, data: DeviceData, batch_size: int) -> Metrics:
+    """Metrics over all of `data`, deterministic."""
+    count = data.labels.size
+    batches = -(-count // batch_size)
+
+    def one_batch(metrics, index):
+        positions = index * batch_size + jnp.arange(batch_size)
+        images, labels = _batch(data, jnp.minimum(positions, count - 1))
+        weights = (positions < count).astype(jnp.float32)
+        logits = nnx.merge(graph, params)(images, deterministic=True)
+        return jax.tree.map(jnp.add, metrics, _metrics(logits, labels, weights)), None
+
+    zero = jnp.float32(0)
+    metrics, _ = jax.lax.scan(one_batch, Metrics(zero, zero, zero), jnp.arange(batches))
+    return metrics
+
+
+def _batch(data: DeviceData, indices):
+    return (data.images[indices].astype(jnp.float32) - data.mean) / data.deviation, data.labels[indices]
+
+
+def _metrics(logits, labels, weights=1.0) -> Metrics:
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+    weights = jnp.broadcast_to(weights, losses.shape)
+    return Metrics(jnp.sum(losses * weights), jnp.sum(correct * weights), jnp.sum(weights))

@@ -1,0 +1,110 @@
+"""SimpleViT on images with QAMA, softmax or no attention: the paper's vision experiment (Tables I and III).
+
+    python experiments/vit_cifar.py --attention qama --dataset cifar10
+
+Paper, CIFAR-10 after 50 epochs: softmax 61.4 %, QAMA 59.3 %. Adam, learning rate 1e-3, patch 4×4, 8 heads as there;
+the sizes of the model are not in the paper.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from experiments.data import NAMES, DataNotFoundError, load_images
+from experiments.models.simple_vit import SimpleViT, count_parameters
+from experiments.training import TrainingSettings, train
+from qama_jax import QAMAAttention, SimulatedBifurcation
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--attention", choices=("qama", "softmax", "none"), default="qama")
+    parser.add_argument("--dataset", choices=NAMES, default="cifar10")
+    parser.add_argument("--train-examples", type=int, help="use the first so many training images (default: all)")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patch-size", type=int, help="(default: 4, digits: 2)")
+    parser.add_argument("--width", type=int, default=64, help="features of a token")
+    parser.add_argument("--depth", type=int, default=2, help="number of blocks")
+    parser.add_argument("--num-heads", type=int, default=8)
+    parser.add_argument("--mlp-dim", type=int, default=256)
+    parser.add_argument("--solver-steps", type=int, default=SimulatedBifurcation.num_steps)
+    parser.add_argument("--solver-reads", type=int, default=SimulatedBifurcation.num_reads)
+    parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/DATASET-ATTENTION-seedSEED)")
+    parser.add_argument("--result", type=Path, help="result file (default: RUN_DIR/result.json)")
+    parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the run directory")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
+    """Trains one model; returns its result and the model."""
+    data = load_images(options.dataset, options.cache_dir).take(options.train_examples)
+    patch_size = options.patch_size or (2 if options.dataset == "digits" else 4)
+    solver = SimulatedBifurcation(num_steps=options.solver_steps, num_reads=options.solver_reads)
+    attention = {
+        "qama": functools.partial(QAMAAttention, solver=solver, keep_rngs=False),
+        "softmax": nnx.MultiHeadAttention,
+        "none": None,
+    }[options.attention]
+    model_settings = {
+        "image_shape": data.train_images.shape[1:],
+        "patch_size": patch_size,
+        "num_classes": data.num_classes,
+        "width": options.width,
+        "depth": options.depth,
+        "num_heads": options.num_heads,
+        "mlp_dim": options.mlp_dim,
+    }
+
+    def make_model(rngs: nnx.Rngs) -> SimpleViT:
+        return SimpleViT(**model_settings, attention=attention, rngs=rngs)
+
+    description = {
+        "experiment": "vit_cifar",
+        "attention": options.attention,
+        "dataset": options.dataset,
+        "train_examples": len(data.train_labels),
+        "test_examples": len(data.test_labels),
+        "model": model_settings | {"image_shape": list(model_settings["image_shape"])},
+        "parameters": count_parameters(nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))),
+    }
+    if options.attention == "qama":
+        description["solver"] = repr(solver)
+    run_dir = options.run_dir or Path(f"runs/{options.dataset}-{options.attention}-seed{options.seed}")
+    settings = TrainingSettings(options.seed, options.epochs, options.batch_size, options.learning_rate)
+    return train(
+        make_model,
+        data,
+        settings,
+        run_dir=run_dir,
+        result_path=options.result or run_dir / "result.json",
+        description=description,
+        resume=options.resume,
+    )
+
+
+def main() -> None:
+    """Runs the command line; errors of the user are one line."""
+    options = parse_arguments()
+    try:
+        result, _ = run(options)
+    except (DataNotFoundError, ValueError) as error:
+        sys.exit(f"vit_cifar: {error}")
+    print(
+        f"{options.dataset}, {options.attention}: last {result['last_accuracy']:.2%}, best {result['best_accuracy']:.2%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
