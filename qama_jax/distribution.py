@@ -25,4 +25,4 @@ def distribute_energy(
       [N, H, D], in the type of `importance`; 0 for tokens that a head did not select.
     """
     energies = hamiltonian.token_energy(jax.lax.stop_gradient(bits)) / hamiltonian.energy_scale()
-    return energies.T[..., None] * importance.astype(energies.dtype)
+    return energies.T[..., None] * importance.astype(energies.dtype)[None, None]

@@ -65,7 +65,7 @@ class AttentionHamiltonian(Problem):
     def couple(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""
         s = self._valid(bits)
-        return self.coupling.product(s) - self.penalty * (jnp.sum(s, axis=0) - s)
+        return self.coupling.product(s) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
 
     def coupling_scale(self) -> Float[Array, ""]:
         heads = self.shape[0]
@@ -89,7 +89,7 @@ class AttentionHamiltonian(Problem):
 
     def clamp(self, bits: Bits) -> Bits:
         """Padded tokens are selected by no head."""
-        return bits if self.mask is None else bits * self.mask.astype(bits.dtype)
+        return bits if self.mask is None else bits * self.mask.astype(bits.dtype)[None]
 
     def descend_together(self, bits: Bits) -> Bits:
         """Moves every token at once, never uphill.
@@ -112,15 +112,14 @@ class AttentionHamiltonian(Problem):
         gain = self._token_cost(field, s) - self._token_cost(field, alone)
         chosen = jnp.argmax(gain)
         improves = gain[chosen] > descent_tolerance(self.coupling_scale() + jnp.max(jnp.abs(self.linear)))
-        return jnp.where((jnp.arange(gain.size) == chosen) & improves, alone, s).astype(bits.dtype)
+        return jnp.where(((jnp.arange(gain.size) == chosen) & improves)[None], alone, s).astype(bits.dtype)
 
     def to_qubo(self) -> Qubo:
         """The same energies as a dense `Qubo` over H·N bits, head-major (`bits.reshape(-1)`): O(H² N²) memory."""
         heads, tokens = self.shape
-        same_head = jnp.eye(heads)[:, None, :, None]
-        same_token = jnp.eye(tokens)[None, :, None, :]
-        if self.mask is not None:
-            same_token = same_token * self.mask[None, :, None, None]
+        same_head = jnp.eye(heads, dtype=self.dtype)[:, None, :, None]
+        valid = self._valid(jnp.ones(self.shape, self.dtype))[0]
+        same_token = jnp.diag(valid)[None, :, None, :]
         quadratic = -same_head * self.coupling.to_matrix()[:, :, None, :] / 2
         quadratic += self.penalty * same_token * (1 - same_head) / 2
         size = heads * tokens
@@ -172,7 +171,7 @@ class AttentionHamiltonian(Problem):
 
     def _valid(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         s = bits.astype(self.dtype)
-        return s if self.mask is None else s * self.mask.astype(self.dtype)
+        return s if self.mask is None else s * self.mask.astype(self.dtype)[None]
 
     def _best_heads(self, field: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """For each token, the heads that minimise `-Σ_t f_t s_t + λ k(k-1)/2`, k being their number.
@@ -182,7 +181,7 @@ class AttentionHamiltonian(Problem):
         heads = jnp.arange(field.shape[0])[:, None]
         rank = jnp.zeros_like(field)
         for head in range(field.shape[0]):  # unrolled: one fused loop without an H×H×N array
-            ahead = jnp.where(heads > head, field[head] >= field, field[head] > field)
+            ahead = jnp.where(heads > head, field[head][None] >= field, field[head][None] > field)
             rank = rank + ahead.astype(field.dtype)
         return (field > self.penalty * rank).astype(field.dtype)
 

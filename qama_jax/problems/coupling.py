@@ -8,6 +8,7 @@ deviation of the off-diagonal J⁰ of a head. The full `J⁰` is positive semide
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -72,7 +73,8 @@ class LowRankCoupling:
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         identity = jnp.eye(self.query.shape[1], dtype=self.query.dtype)
-        return jax.vmap(self.product, in_axes=1, out_axes=1)(jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape)))
+        every_token = jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape))
+        return jax.vmap(self.product, in_axes=1, out_axes=1)(every_token)
 
     def summarize(self, x: Float[Array, "heads tokens"]) -> tuple[Float[Array, "heads head_dim"], Float[Array, "heads"]]:
         return _einsum("hn,hnd->hd", x, self.query), jnp.sum(self._where_valid(x), axis=-1)
@@ -88,7 +90,7 @@ class LowRankCoupling:
         return projection + change[:, None] * _rows(self.query, tokens), total + change
 
     def _where_valid(self, values: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        return values if self.valid is None else values * self.valid
+        return values if self.valid is None else values * self.valid[None]
 
 
 def make_coupling(
@@ -109,14 +111,14 @@ def make_coupling(
 
 def _dense(query, key, valid, pairs) -> DenseCoupling:
     # J⁰ = A Aᵀ/(2D): two products forward and three backward, against three and five through KᵀK.
-    scores = _einsum("hnd,hmd->hnm", query, key) / jnp.sqrt(2.0 * query.shape[-1]).astype(query.dtype)
+    scores = _einsum("hnd,hmd->hnm", query, key) / math.sqrt(2 * query.shape[-1])
     raw = _einsum("hnm,hkm->hnk", scores, scores)
-    off_diagonal = (1 - jnp.eye(valid.size, dtype=valid.dtype)) * valid[:, None] * valid
+    off_diagonal = ((1 - jnp.eye(valid.size, dtype=valid.dtype)) * valid[:, None] * valid[None])[None]
     mean = jnp.sum(raw * off_diagonal, axis=(1, 2), keepdims=True) / pairs
     centred = (raw - mean) * off_diagonal
     variance = jnp.sum(centred**2, axis=(1, 2), keepdims=True) / pairs
     inverse = _inverse_deviation(variance, variance + mean**2)
-    curvature = valid * (jnp.diagonal(raw, axis1=1, axis2=2) - mean[..., 0]) * inverse[..., 0]
+    curvature = valid[None] * (jnp.diagonal(raw, axis1=1, axis2=2) - mean[..., 0]) * inverse[..., 0]
     return DenseCoupling(centred * inverse, curvature)
 
 
@@ -131,7 +133,7 @@ def _low_rank(query, key, valid, pairs, padded) -> LowRankCoupling:
     total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None] / pairs
     variance = total_square - jnp.sum(diagonal**2, axis=-1, keepdims=True) / pairs - mean**2
     inverse = _inverse_deviation(variance, total_square)
-    curvature = valid * (diagonal - mean) * inverse
+    curvature = valid[None] * (diagonal - mean) * inverse
     return LowRankCoupling(query, projected * inverse[..., None], mean * inverse, curvature, valid if padded else None)
 
 

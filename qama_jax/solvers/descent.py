@@ -34,7 +34,7 @@ def _repeat(move: Callable[[Bits], Bits], bits: Bits, max_steps: int) -> tuple[B
         bits, steps, _ = state
         moved = move(bits)
         changed = jnp.any(moved != bits)
-        return moved, steps + changed, changed
+        return moved, steps + changed.astype(jnp.int32), changed
 
     bits, steps, _ = jax.lax.while_loop(unfinished, step, (bits, jnp.int32(0), jnp.bool_(True)))
     return bits, steps

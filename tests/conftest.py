@@ -1,0 +1,11 @@
+"""Settings of the suite: no implicit promotion of types or ranks in the library's own code."""
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def strict():
+    """Implicit dtype or rank promotion is an error; Flax and Optax themselves do not hold to it."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield

@@ -1,0 +1,91 @@
+"""The paper's formulas in plain NumPy, dense and in float64, one term at a time. Independent of qama_jax.
+
+All functions are analytic in their real inputs, so that a complex step differentiates them to rounding:
+`Im f(x + i ε v) / ε` is the derivative along v.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+RHO_0, GAMMA_0 = 0.16, 0.8
+
+
+class Problem(NamedTuple):
+    """Normalised terms of equation (3): couplings [H, N, N], importances [H, N], ρ and λ."""
+
+    couplings: np.ndarray
+    importances: np.ndarray
+    rho: float
+    penalty: float
+
+
+def normalize(values, axis=0):
+    """Mean 0 and standard deviation 1 along an axis; zeros where all are equal."""
+    centred = values - values.mean(axis, keepdims=True)
+    variance = (centred**2).mean(axis, keepdims=True)
+    constant = np.abs(variance) < 1e-18 * (1 + np.abs(values**2).mean(axis, keepdims=True))
+    return np.where(constant, 0, centred) / np.sqrt(np.where(constant, 1, variance))
+
+
+def build(query, key, value, importance, mask=None, rho_0=RHO_0, gamma_0=GAMMA_0):
+    """Equations (4) and (10) for query, key, value [N, H, D]; padded tokens keep zero couplings and importances."""
+    tokens, heads, head_dim = query.shape
+    valid = np.arange(tokens) if mask is None else np.flatnonzero(mask)
+    n = valid.size
+    dtype = np.result_type(query, key, value, importance, np.float64)
+    couplings = np.zeros((heads, tokens, tokens), dtype)
+    importances = np.zeros((heads, tokens), dtype)
+    off_diagonal = ~np.eye(n, dtype=bool)
+    for t in range(heads):
+        if n == 0:
+            continue
+        q, k = normalize(query[valid, t]), normalize(key[valid, t])
+        raw = q @ (k.T @ k) @ q.T / (2 * head_dim)
+        pairs = raw[off_diagonal]
+        normalized = np.zeros((n, n), dtype)
+        if n > 2:  # one pair, counted twice, has no spread
+            normalized[off_diagonal] = normalize(pairs)
+        couplings[np.ix_([t], valid, valid)] = normalized
+        importances[t, valid] = normalize(value[valid, t] @ importance)
+    penalty = n * np.sqrt(2 / np.pi) * gamma_0 / (heads - 1) if heads > 1 else 0.0
+    return Problem(couplings, importances, n * rho_0, penalty)
+
+
+def energy(problem, s):
+    """Equation (3), the sums as the paper writes them."""
+    heads, tokens = s.shape
+    upper = np.triu(np.ones((tokens, tokens)), 1)
+    interaction = sum((problem.couplings[t] * upper * np.outer(s[t], s[t])).sum() for t in range(heads))
+    importance = (problem.importances * s).sum()
+    overlap = sum((s[t] * s[u]).sum() for t, u in itertools.combinations(range(heads), 2))
+    return -interaction - problem.rho * importance + problem.penalty * overlap
+
+
+def token_energy(problem, s):
+    """The share of each token and head in E_out = -H_α - ρ H_β, equation (5)."""
+    return -s * (np.einsum("tij,tj->ti", problem.couplings, s) / 2 + problem.rho * problem.importances)
+
+
+def field(problem, s):
+    """Equation (12): energy lost by setting a bit from 0 to 1."""
+    others = s.sum(0) - s
+    return np.einsum("tij,tj->ti", problem.couplings, s) + problem.rho * problem.importances - problem.penalty * others
+
+
+def features(problem, s, importance, n, rho_0=RHO_0):
+    """Equation (5), divided by the expected magnitude of a token energy from (8) and (9): [N, H, D]."""
+    scale = n * (0.5 + rho_0) / np.sqrt(2 * np.pi)
+    return (token_energy(problem, s) / scale).T[..., None] * importance
+
+
+def directional_derivative(function, arguments, directions, step=1e-30):
+    """Derivative of a real function of arrays along the given directions."""
+    moved = [a + 1j * step * v for a, v in zip(arguments, directions, strict=True)]
+    return np.imag(function(*moved)) / step
+
+
+def all_states(num_bits):
+    """Every state of `num_bits` bits, [2**num_bits, num_bits]."""
+    return np.array(list(itertools.product((0, 1), repeat=num_bits)), np.int8)
