@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint benchmark
+.PHONY: install demo test test-slow lint benchmark-solver benchmark-layer
 
 install: $(VENV)/.installed
 
@@ -24,3 +24,10 @@ test-slow: install
 lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+benchmark-solver: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'
+	$(RUN) -m experiments.benchmarks.solver
+
+benchmark-layer: install
+	$(RUN) -m experiments.benchmarks.layer

@@ -142,16 +142,19 @@ def train(
 
 def _restore(checkpoints: ocp.CheckpointManager, state: TrainState, header: dict[str, Any], resume: bool):
     if not resume:
-        raise ValueError(f"{checkpoints.directory} holds a run already; pass --resume to continue it, or another --run-dir")
-    restored = checkpoints.restore(
-        checkpoints.latest_step(),
-        args=ocp.args.Composite(state=ocp.args.StandardRestore(state), history=ocp.args.JsonRestore()),
-    )
-    saved = restored.history["header"]
-    differing = sorted(name for name in header.keys() | saved.keys() if _without_epochs(header, name) != _without_epochs(saved, name))
+        raise ValueError(
+            f"{checkpoints.directory} holds a run already; pass --resume to continue it, or another --run-dir"
+        )
+    step = checkpoints.latest_step()
+    saved = checkpoints.restore(step, args=ocp.args.Composite(history=ocp.args.JsonRestore())).history
+    names = sorted(header.keys() | saved["header"].keys())
+    differing = [name for name in names if _without_epochs(header, name) != _without_epochs(saved["header"], name)]
     if differing:
-        raise ValueError(f"{checkpoints.directory} holds a run with other settings ({', '.join(differing)}); pass another --run-dir")
-    return restored.state, restored.history["epochs"]
+        raise ValueError(
+            f"{checkpoints.directory} holds a run with other settings ({', '.join(differing)}); pass another --run-dir"
+        )
+    restored = checkpoints.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(state)))
+    return restored.state, saved["epochs"]
 
 
 def _without_epochs(header: dict[str, Any], name: str) -> Any:

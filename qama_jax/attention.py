@@ -31,7 +31,7 @@ class AttentionDiagnostics(NamedTuple):
     token_energy: Float[Array, "*batch heads tokens"]
 
 
-@jax.jit
+@functools.partial(jax.jit, inline=True)
 def build_hamiltonians(
     query: Float[Array, "*batch tokens heads head_dim"],
     key: Float[Array, "*batch tokens heads head_dim"],
@@ -51,7 +51,7 @@ def build_hamiltonians(
     return _over_batch(build, batch)(query, key, value, mask)
 
 
-@functools.partial(jax.jit, static_argnames="solver")
+@functools.partial(jax.jit, static_argnames="solver", inline=True)
 def anneal(rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solver) -> Solution:
     """`solve` for every element of the batch, each with a key of its own; detached."""
     check_key(rng, "rng")
@@ -59,7 +59,7 @@ def anneal(rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solv
     return _over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
 
 
-@jax.jit
+@functools.partial(jax.jit, inline=True)
 def distribute_energies(
     hamiltonians: AttentionHamiltonian, bits: Int8[Array, "*batch heads tokens"], importance: Float[Array, "head_dim"]
 ) -> Float[Array, "*batch tokens heads head_dim"]:
@@ -122,7 +122,7 @@ def qama_attention(
     return features.astype(query.dtype), diagnose(hamiltonians, solution)
 
 
-@jax.jit
+@functools.partial(jax.jit, inline=True)
 def diagnose(hamiltonians: AttentionHamiltonian, solution: Solution) -> AttentionDiagnostics:
     """The diagnostics of solved problems; leaves carry the batch dimensions."""
     token_energy = _over_batch(AttentionHamiltonian.token_energy, solution.energy.shape)

@@ -32,8 +32,9 @@ class QuboConstruction(nnx.Module):
       head_dim: D.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
-      importance_init: initialiser of W_ε. The importances are standardised, so that its scale only sets the scale of
-        the features; a standard normal gives features of order 1.
+      importance_init: initialiser of W_ε. The importances are standardised, so that its scale matters for the output
+        alone, of which it is the initial scale. A layer that starts quiet learns better: on CIFAR-10 (README),
+        0.05 reached 56.0 %, 0.2 55.1 % and 1 54.3 %.
       param_dtype: type of W_ε.
       rngs: gives the stream `params`.
     """
@@ -44,7 +45,7 @@ class QuboConstruction(nnx.Module):
         *,
         rho_0: float = 0.16,
         gamma_0: float = 0.8,
-        importance_init: Initializer = nnx.initializers.normal(1.0),
+        importance_init: Initializer = nnx.initializers.normal(0.05),
         param_dtype: Dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -178,7 +179,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         solver: Solver = SimulatedBifurcation(),
         rho_0: float = 0.16,
         gamma_0: float = 0.8,
-        importance_init: Initializer = nnx.initializers.normal(1.0),
+        importance_init: Initializer = nnx.initializers.normal(0.05),
         dtype: Dtype | None = None,
         param_dtype: Dtype = jnp.float32,
         broadcast_dropout: bool = True,
@@ -286,7 +287,8 @@ class QAMAAttention(nnx.MultiHeadAttention):
           mask: [*batch, 1, 1, N], true for valid tokens; see `qama_jax.padding.key_padding_mask`.
           deterministic: overrides the constructor's.
           rngs: overrides the constructor's streams.
-          sow_weights: sow `AttentionDiagnostics` as `nnx.Intermediate` under "attention_diagnostics".
+          sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics" and the
+            features before the output projection under "attention_features".
           decode: must not be True.
           is_causal: must not be True.
           out_sharding: sharding of the output projection.
@@ -334,6 +336,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         features = self.distribution(hamiltonians, solution.bits, self.qubo.importance[...])
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
+            self.sow(nnx.Intermediate, "attention_features", features)
         return self.out(features.astype(query.dtype), out_sharding=out_sharding)
 
     def init_cache(self, input_shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> None:

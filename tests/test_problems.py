@@ -44,16 +44,16 @@ def test_conversions_keep_every_energy(matrix):
 
 
 @pytest.mark.parametrize("kind", ["qubo", "ising"])
-def test_fields_and_descent(matrix, kind):
+def test_fields_and_moves(matrix, kind):
     problem = qama_jax.Qubo(matrix) if kind == "qubo" else qama_jax.Ising(matrix, matrix[0])
     for state in oracle.all_states(7)[::9]:
         energy = problem.energy(jnp.asarray(state))
         flipped = state ^ np.eye(7, dtype=np.int8)
         changes = problem.flip_energy(jnp.asarray(state))
         np.testing.assert_allclose(changes, energies(problem, flipped) - energy, atol=1e-4)
-        lower = problem.descend(jnp.asarray(state))
-        best = np.argmin(changes)
-        np.testing.assert_array_equal(lower, flipped[best] if changes[best] < 0 else state)
+        moved, gain = problem.best_moves(jnp.asarray(state), problem.field(jnp.asarray(state)))
+        np.testing.assert_array_equal(moved, 1 - state)
+        np.testing.assert_allclose(gain, -changes, atol=1e-4)
 
 
 def test_coupling_scale_is_the_norm_of_a_row(matrix):

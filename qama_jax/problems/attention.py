@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from qama_jax.problems.base import Bits, Problem, as_float_array, descent_tolerance, register_pytree
+from qama_jax.problems.base import Bits, Problem, as_float_array, register_pytree
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling, make_coupling
 from qama_jax.problems.normalization import standardize
 from qama_jax.problems.qubo import Qubo
@@ -75,7 +75,7 @@ class AttentionHamiltonian(Problem):
     def token_energy(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`e_ti = -½ s_ti Σ_j J_tij s_tj - ρ h_ti s_ti`; sums to `E_out = -H_α - ρ H_β` of equation (5)."""
         s = self._valid(bits)
-        return -s * (self.coupling.product(s) / 2 + self.linear)
+        return -s * (self.coupling.differentiable_product(s) / 2 + self.linear)
 
     def energy(self, bits: Num[Array, "heads tokens"]) -> Float[Array, ""]:
         """H(s), equation (3)."""
@@ -91,28 +91,29 @@ class AttentionHamiltonian(Problem):
         """Padded tokens are selected by no head."""
         return bits if self.mask is None else bits * self.mask.astype(bits.dtype)[None]
 
-    def descend_together(self, bits: Bits) -> Bits:
-        """Moves every token at once, never uphill.
+    def best_moves(
+        self, bits: Num[Array, "heads tokens"], field: Float[Array, "heads tokens"]
+    ) -> tuple[Float[Array, "heads tokens"], Float[Array, "1 tokens"]]:
+        """The best column of bits of each token, all others held, and how much it lowers the energy.
 
-        `-½ sᵀ(J + diag(curvature))s` is concave, so that minimising its tangent at `s`, which splits into tokens,
-        cannot raise the energy.
+        The H bits of a token are free together: a state that no such move improves is a local minimum under single
+        flips, and under exchanges between heads. The heads of a token see each other only through the penalty
+        on their number k: the best k are those of largest field, and the k-th pays λ (k - 1).
         """
         s = self._valid(bits)
-        field = self.coupling.product(s) + self.linear
-        return self._valid(self._best_heads(field + self.coupling.curvature * (s - 0.5))).astype(bits.dtype)
+        field = field + self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
+        heads = jnp.arange(s.shape[0])[:, None]
+        rank = jnp.zeros_like(field)
+        for head in range(s.shape[0]):  # unrolled: one fused loop without an H×H×N array
+            ahead = jnp.where(heads > head, field[head][None] >= field, field[head][None] > field)
+            rank = rank + ahead.astype(field.dtype)
+        moved = self._valid((field > self.penalty * rank).astype(field.dtype))
 
-    def descend(self, bits: Bits) -> Bits:
-        """Moves the token that gains most, all its H bits free together; returned as it is where none gains.
+        def cost(s: Float[Array, "heads tokens"]) -> Float[Array, "1 tokens"]:
+            count = jnp.sum(s, axis=0, keepdims=True)
+            return self.penalty * count * (count - 1) / 2 - jnp.sum(field * s, axis=0, keepdims=True)
 
-        The end of such moves is a local minimum under single flips, and under exchanges between heads.
-        """
-        s = self._valid(bits)
-        field = self.coupling.product(s) + self.linear
-        alone = self._valid(self._best_heads(field))
-        gain = self._token_cost(field, s) - self._token_cost(field, alone)
-        chosen = jnp.argmax(gain)
-        improves = gain[chosen] > descent_tolerance(self.coupling_scale() + jnp.max(jnp.abs(self.linear)))
-        return jnp.where(((jnp.arange(gain.size) == chosen) & improves)[None], alone, s).astype(bits.dtype)
+        return moved, cost(s) - cost(moved)
 
     def to_qubo(self) -> Qubo:
         """The same energies as a dense `Qubo` over H·N bits, head-major (`bits.reshape(-1)`): O(H² N²) memory."""
@@ -173,22 +174,6 @@ class AttentionHamiltonian(Problem):
         s = bits.astype(self.dtype)
         return s if self.mask is None else s * self.mask.astype(self.dtype)[None]
 
-    def _best_heads(self, field: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        """For each token, the heads that minimise `-Σ_t f_t s_t + λ k(k-1)/2`, k being their number.
-
-        The best k heads are those of largest field, and the k-th pays λ (k - 1).
-        """
-        heads = jnp.arange(field.shape[0])[:, None]
-        rank = jnp.zeros_like(field)
-        for head in range(field.shape[0]):  # unrolled: one fused loop without an H×H×N array
-            ahead = jnp.where(heads > head, field[head][None] >= field, field[head][None] > field)
-            rank = rank + ahead.astype(field.dtype)
-        return (field > self.penalty * rank).astype(field.dtype)
-
-    def _token_cost(self, field: Float[Array, "heads tokens"], s: Float[Array, "heads tokens"]) -> Float[Array, "tokens"]:
-        count = jnp.sum(s, axis=0)
-        return -jnp.sum(field * s, axis=0) + self.penalty * count * (count - 1) / 2
-
 
 def attention_hamiltonian(
     query: Float[Array, "tokens heads head_dim"],
@@ -242,16 +227,17 @@ def attention_hamiltonian(
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
     length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
 
-    coupling = make_coupling(standardize(query, mask), standardize(key, mask), mask)
-    raw_importance = jnp.einsum("nhd,d->nh", value, importance, precision=jax.lax.Precision.HIGHEST)
-    linear = length * rho_0 * standardize(raw_importance, mask).T
+    query, key = (standardize(jnp.swapaxes(array, 0, 1), mask, 1) for array in (query, key))
+    coupling = make_coupling(query, key, mask)
+    raw_importance = jnp.einsum("nhd,d->hn", value, importance, precision=jax.lax.Precision.HIGHEST)
+    linear = length * rho_0 * standardize(raw_importance, mask, 1)
     penalty = length * (math.sqrt(2 / math.pi) * gamma_0 / (heads - 1) if heads > 1 else 0.0)
     return AttentionHamiltonian(coupling, linear, penalty, mask, length, jnp.asarray(rho_0, dtype))
 
 
 def _at_least_float32(value: Any, name: str) -> Float[Array, "..."]:
     array = as_float_array(value, name)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)
 
 
 def _check_shapes(query, key, value, importance, mask) -> None:

@@ -80,22 +80,21 @@ class Problem:
         """Sets to 0 the bits that the problem holds fixed; by default there are none."""
         return bits
 
-    def descend_together(self, bits: Bits) -> Bits:
-        """One step of descent that moves many bits at once, where the problem has such a step; else `bits`."""
-        return bits
+    def best_moves(
+        self, bits: Num[Array, "..."], field: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """The best move of each unit of the problem, all others held: by default, of each bit its flip.
 
-    def descend(self, bits: Bits) -> Bits:
-        """One step of descent: flips the bit that lowers the energy most; a local minimum is returned as it is."""
-        change = self.flip_energy(bits)
-        best = jnp.argmin(change)
-        tolerance = descent_tolerance(self.coupling_scale())
-        flips = (jnp.arange(change.size) == best) & (change.reshape(-1)[best] < -tolerance)
-        return bits ^ flips.reshape(bits.shape).astype(bits.dtype)
+        Args:
+          bits: the state.
+          field: its field.
 
-
-def descent_tolerance(scale: Float[Array, ""]) -> Float[Array, ""]:
-    """The smallest energy gain that is not rounding, for fields of the size `scale`."""
-    return 16 * jnp.finfo(scale.dtype).eps * scale
+        Returns:
+          The bits after each unit's best move, and how much each move alone lowers the energy, with a shape that
+          broadcasts to the bits.
+        """
+        x = bits.astype(self.dtype)
+        return 1 - x, (1 - 2 * x) * field
 
 
 def as_float_array(value: Any, name: str) -> Float[Array, "..."]:

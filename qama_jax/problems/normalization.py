@@ -1,5 +1,7 @@
 """Standardisation over tokens: what the paper means by "Q, K, V have been normalized"."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -8,25 +10,51 @@ from jaxtyping import Array, Bool, Float
 _RELATIVE_SPREAD = 1e-5
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def standardize(
-    values: Float[Array, "tokens *features"], mask: Bool[Array, "tokens"] | None = None
-) -> Float[Array, "tokens *features"]:
+    values: Float[Array, "..."], mask: Bool[Array, "tokens"] | None, token_axis: int
+) -> Float[Array, "..."]:
     """Shifts and scales every feature to mean 0 and standard deviation 1 over the valid tokens.
 
     A feature that is constant over them, up to rounding, says nothing about which token to select: it becomes
     0, and so does its gradient. Tokens outside `mask` become 0 and enter no statistic.
     """
-    if mask is None:
-        weights = jnp.ones((1,) * values.ndim, values.dtype)
-        count = values.shape[0]
-    else:
-        weights = mask.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
-        values = jnp.where(weights > 0, values, 0)
-        count = jnp.maximum(jnp.sum(weights), 1)
-    size = jax.lax.stop_gradient(jnp.sum(values**2, axis=0, keepdims=True) / count)
+    return _standardize(values, _along(mask, token_axis, values.ndim), token_axis)[0]
+
+
+@standardize.defjvp
+def _standardize_jvp(token_axis, primals, tangents):
+    # In closed form, two reductions; differentiating the passes of the forward computation takes many more.
+    values, mask = primals
+    mask = _along(mask, token_axis, values.ndim)
+    standardized, inverse_deviation = _standardize(values, mask, token_axis)
+    mean = functools.partial(_mean, mask=mask, axis=token_axis)
+    tangent = _where_valid(tangents[0], mask)
+    tangent = tangent - mean(tangent) - standardized * mean(standardized * tangent)
+    return standardized, _where_valid(tangent * inverse_deviation, mask)
+
+
+def _standardize(values: Float[Array, "..."], mask: Bool[Array, "..."] | None, axis: int):
+    mean = functools.partial(_mean, mask=mask, axis=axis)
+    values = _where_valid(values, mask)
+    size = mean(values**2)
     # The second pass removes what rounding leaves of a mean much larger than the spread.
     for _ in range(2):
-        values = weights * (values - jnp.sum(values, axis=0, keepdims=True) / count)
-    variance = jnp.sum(values**2, axis=0, keepdims=True) / count
+        values = _where_valid(values - mean(values), mask)
+    variance = mean(values**2)
     constant = variance <= _RELATIVE_SPREAD**2 * size
-    return jnp.where(constant, 0, values) * jax.lax.rsqrt(jnp.where(constant, 1, variance))
+    inverse_deviation = jnp.where(constant, 0, jax.lax.rsqrt(jnp.where(constant, 1, variance)))
+    return values * inverse_deviation, inverse_deviation
+
+
+def _along(mask: Bool[Array, "tokens"] | None, axis: int, ndim: int) -> Bool[Array, "..."] | None:
+    return None if mask is None else jnp.expand_dims(mask, [other for other in range(ndim) if other != axis])
+
+
+def _mean(values: Float[Array, "..."], *, mask: Bool[Array, "..."] | None, axis: int) -> Float[Array, "..."]:
+    count = values.shape[axis] if mask is None else jnp.maximum(jnp.sum(mask.astype(values.dtype)), 1)
+    return jnp.sum(values, axis=axis, keepdims=True) / count
+
+
+def _where_valid(values: Float[Array, "..."], mask: Bool[Array, "..."] | None) -> Float[Array, "..."]:
+    return values if mask is None else jnp.where(mask, values, 0)

@@ -82,7 +82,7 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver) -> Solution:
     return _solve(key, problem, solver)
 
 
-@functools.partial(jax.jit, static_argnames="solver")
+@functools.partial(jax.jit, static_argnames="solver", inline=True)
 def _solve(key: Key[Array, ""], problem: Problem, solver: Solver) -> Solution:
     problem = jax.lax.stop_gradient(problem)
     if solver.num_reads == 1:

@@ -1,40 +1,69 @@
 """Polish: from the state a solver reached to a local minimum."""
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.problems.base import Bits, Problem
 
+# Once the share of the best gain that a move must have reaches this, only the best move is left.
+_ONE_BY_ONE = 0.9
+
+
+class _State(NamedTuple):
+    bits: Float[Array, "..."]
+    coupled: Float[Array, "..."]
+    energy: Float[Array, ""]
+    caution: Float[Array, ""]
+    steps: Int[Array, ""]
+    done: Bool[Array, ""]
+
 
 def descend(problem: Problem, bits: Bits, max_steps: int) -> tuple[Bits, Int[Array, ""]]:
-    """Moves many bits at once while that lowers the energy, then a few at a time; the energy never rises.
+    """Steepest descent that makes as many moves at once as lower the energy together.
+
+    A step proposes every move that gains at least `caution` times the best one. Moves interact, so the proposal is
+    tried: where it lowers the energy, it is taken and caution falls, else caution rises, up to 1, the single
+    best move, which cannot fail. A step costs one `problem.couple` whichever way it ends. Far from a
+    minimum, many moves are made at once, so that the number of steps hardly grows with the problem.
 
     Args:
       problem: what is minimised.
       bits: where to start.
-      max_steps: limit for each of the two kinds of move; a step costs about one `problem.couple`.
+      max_steps: limit; without it, the end is a state that no single move of `problem.best_moves` improves.
 
     Returns:
-      The bits, and the number of steps that changed them.
+      The bits, of an energy not above that of the start, and the number of steps.
     """
-    bits, steps_together = _repeat(problem.descend_together, bits, max_steps)
-    bits, steps = _repeat(problem.descend, bits, max_steps)
-    return bits, steps_together + steps
+    tolerance = 16 * jnp.finfo(problem.dtype).eps * (problem.coupling_scale() + jnp.max(jnp.abs(problem.linear)))
 
+    def quadratic_energy(bits, coupled):
+        return -jnp.sum(bits * (coupled / 2 + problem.linear))
 
-def _repeat(move: Callable[[Bits], Bits], bits: Bits, max_steps: int) -> tuple[Bits, Int[Array, ""]]:
-    def unfinished(state):
-        _, steps, changed = state
-        return changed & (steps < max_steps)
+    def step(state: _State) -> _State:
+        moved, gain = problem.best_moves(state.bits, problem.linear + state.coupled)
+        best = jnp.max(gain)
+        single = jnp.arange(gain.size).reshape(gain.shape) == jnp.argmax(gain)
+        chosen = jnp.where(state.caution < 1, gain >= state.caution * best, single) & (gain > tolerance)
+        proposal = jnp.where(chosen, moved, state.bits)
+        coupled = problem.couple(proposal)
+        energy = quadratic_energy(proposal, coupled)
+        lower = energy < state.energy
+        raised = jnp.where(state.caution < _ONE_BY_ONE, (1 + state.caution) / 2, 1)
+        return _State(
+            jnp.where(lower, proposal, state.bits),
+            jnp.where(lower, coupled, state.coupled),
+            jnp.where(lower, energy, state.energy),
+            jnp.where(lower, jnp.maximum(2 * state.caution - 1, 0), raised),
+            state.steps + 1,
+            (best <= tolerance) | (~lower & (state.caution >= 1)),
+        )
 
-    def step(state):
-        bits, steps, _ = state
-        moved = move(bits)
-        changed = jnp.any(moved != bits)
-        return moved, steps + changed.astype(jnp.int32), changed
-
-    bits, steps, _ = jax.lax.while_loop(unfinished, step, (bits, jnp.int32(0), jnp.bool_(True)))
-    return bits, steps
+    start = bits.astype(problem.dtype)
+    coupled = problem.couple(start)
+    zero = jnp.zeros((), problem.dtype)
+    state = _State(start, coupled, quadratic_energy(start, coupled), zero, jnp.int32(0), jnp.bool_(False))
+    state = jax.lax.while_loop(lambda state: ~state.done & (state.steps < max_steps), step, state)
+    return state.bits.astype(bits.dtype), state.steps

@@ -1,0 +1,120 @@
+"""Cost of QAMA attention, forward and backward: against softmax attention, and as the sequence grows.
+
+    make benchmark-layer
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.timing import interleave, summary
+from experiments.results import provenance, write_json
+from qama_jax import SimulatedBifurcation, qama_attention
+
+# tokens: batch; 8 heads of 64.
+AGAINST_SOFTMAX = {64: 16, 256: 4, 1024: 1, 4096: 1}
+LENGTHS = (4096, 8192, 16384, 32768, 65536)
+LONGEST = 1_048_576
+
+
+@partial(jax.jit, static_argnums=0)
+def gradients(attention, query, key, value):
+    """Forward and backward pass: gradients of a sum of features with respect to query, key and value."""
+
+    def loss(query, key, value):
+        return jnp.sum(attention(query, key, value) ** 2)
+
+    return jax.grad(loss, (0, 1, 2))(query, key, value)
+
+
+def qama(query, key, value):
+    """QAMA with its default solver."""
+    importance = jnp.ones(query.shape[-1])
+    return qama_attention(query, key, value, importance, rng=jax.random.key(0))[0]
+
+
+def inputs(batch: int, tokens: int, heads: int, head_dim: int) -> jax.Array:
+    """Standard normal query, key and value."""
+    return jax.random.normal(jax.random.key(tokens), (3, batch, tokens, heads, head_dim))
+
+
+def against_softmax(repeats: int) -> list[dict[str, Any]]:
+    """Both sides in one process, in turn."""
+    rows = []
+    for tokens, batch in AGAINST_SOFTMAX.items():
+        arrays = inputs(batch, tokens, 8, 64)
+        seconds = interleave(
+            {
+                "softmax": lambda a=arrays: gradients(jax.nn.dot_product_attention, *a),
+                "qama": lambda a=arrays: gradients(qama, *a),
+            },
+            repeats if tokens < 4096 else 3,
+        )
+        ratio = float(np.median(np.array(seconds["qama"]) / np.array(seconds["softmax"])))
+        rows.append({"tokens": tokens, "batch": batch, "heads": 8, "head_dim": 64, "ratio": ratio})
+        rows[-1] |= {name: summary(values) for name, values in seconds.items()}
+        print(f"N = {tokens}: softmax {_ms(rows[-1]['softmax'])}, QAMA {_ms(rows[-1]['qama'])}, ratio {ratio:.3f}", flush=True)
+    return rows
+
+
+def scaling(repeats: int) -> dict[str, Any]:
+    """Time of one head of 64 over the length, and the exponent between the ends."""
+    arrays = {tokens: inputs(1, tokens, 1, 64) for tokens in LENGTHS}
+    functions = {str(tokens): lambda a=a: gradients(qama, *a) for tokens, a in arrays.items()}
+    times = {name: summary(values) for name, values in interleave(functions, repeats).items()}
+    first, last = (times[str(tokens)]["median_s"] for tokens in (LENGTHS[0], LENGTHS[-1]))
+    exponent = float(np.log(last / first) / np.log(LENGTHS[-1] / LENGTHS[0]))
+    for tokens in LENGTHS:
+        print(f"N = {tokens}: {_ms(times[str(tokens)])}", flush=True)
+    print(f"exponent {exponent:.3f}", flush=True)
+    return {"heads": 1, "head_dim": 64, "seconds": times, "exponent": exponent}
+
+
+def longest() -> dict[str, Any]:
+    """Time and peak memory of the longest sequence, in a process of its own."""
+    command = (sys.executable, "-m", "experiments.benchmarks.layer", "--longest")
+    seconds, peak = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    print(f"N = {LONGEST}: {seconds:.1f} s, {peak:.2f} GB", flush=True)
+    return {"tokens": LONGEST, "heads": 1, "head_dim": 64, "seconds": seconds, "peak_resident_gb": peak}
+
+
+def _run_longest() -> None:
+    arrays = inputs(1, LONGEST, 1, 64)
+    seconds = interleave({"qama": lambda: gradients(qama, *arrays)}, 1)["qama"][0]
+    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+
+
+def _ms(times: dict[str, float]) -> str:
+    return f"{times['median_s'] * 1e3:.2f} ms"
+
+
+def main() -> None:
+    """Runs all parts and writes the result file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_layer.json"))
+    parser.add_argument("--longest", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.longest:
+        _run_longest()
+        return
+    result = {"experiment": "benchmark_layer", **provenance(), "solver": repr(SimulatedBifurcation())}
+    for name, part in (
+        ("against_softmax", lambda: against_softmax(options.repeats)),
+        ("scaling", lambda: scaling(options.repeats)),
+        ("longest", longest),
+    ):
+        result[name] = part()
+        write_json(options.result, result)
+
+
+if __name__ == "__main__":
+    main()

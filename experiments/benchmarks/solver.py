@@ -1,0 +1,117 @@
+"""Quality and speed of the default solver on attention problems.
+
+    make benchmark-solver        (the reference annealing takes about 10 minutes on 2 cores)
+
+The gap of a problem is (E - E_ref)/|E_ref|. E_ref is the lowest energy of a long run of simulated annealing by
+dwave-samplers (`--reference-reads` reads of `--reference-sweeps` sweeps) and of 64 reads of 200 steps of our own.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from experiments.benchmarks.timing import interleave, summary
+from experiments.results import provenance, write_json
+from qama_jax import AttentionHamiltonian, SimulatedBifurcation, attention_hamiltonian, solve
+
+# (heads, tokens, head_dim): number of problems.
+SHAPES = {(8, 49, 8): 128, (8, 64, 8): 128, (2, 256, 32): 64, (1, 512, 64): 32}
+BATCH_SIZES = (64, 256)
+_KEYS = 4
+
+_solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
+
+
+def random_problems(shape: tuple[int, int, int], count: int, seed: int) -> AttentionHamiltonian:
+    """A batch of Hamiltonians of independent standard normal queries, keys, values and W_ε."""
+    heads, tokens, head_dim = shape
+    key = jax.random.fold_in(jax.random.key(seed), hash_of(shape))
+    query, key_, value = jax.random.normal(jax.random.fold_in(key, 0), (3, count, tokens, heads, head_dim))
+    importance = jax.random.normal(jax.random.fold_in(key, 1), (count, head_dim))
+    return jax.jit(jax.vmap(attention_hamiltonian))(query, key_, value, importance)
+
+
+def hash_of(shape: tuple[int, ...]) -> int:
+    """A number of its own for each shape, the same in every process."""
+    return sum(size * 1009**power for power, size in enumerate(shape)) % 2**31
+
+
+def reference_energies(problems: AttentionHamiltonian, reads: int, sweeps: int) -> list[float]:
+    """Lowest energy of each problem by dwave-samplers' simulated annealing."""
+    import dimod
+    from dwave.samplers import SimulatedAnnealingSampler
+
+    sampler = SimulatedAnnealingSampler()
+    energies = []
+    for index in tqdm(range(problems.linear.shape[0]), desc="annealing", unit=" problems", leave=False):
+        problem = jax.tree.map(lambda leaf, index=index: leaf[index], problems)
+        matrix = np.asarray(problem.to_qubo().matrix, np.float64)
+        model = dimod.BinaryQuadraticModel(np.diag(matrix).copy(), 2 * np.triu(matrix, 1), 0.0, "BINARY")
+        best = sampler.sample(model, num_reads=reads, num_sweeps=sweeps, seed=index).first.sample
+        bits = jnp.asarray([best[i] for i in range(len(matrix))], jnp.int8).reshape(problem.shape)
+        energies.append(float(problem.energy(bits)))
+    return energies
+
+
+def measure(shape: tuple[int, int, int], count: int, annealed: list[float], seed: int, repeats: int) -> dict[str, Any]:
+    """Gaps of the default solver and its time per problem."""
+    problems = random_problems(shape, count, seed)
+    keys = jax.random.split(jax.random.key(seed), (_KEYS + 1, count))
+    own = _solve(keys[-1], problems, SimulatedBifurcation(num_steps=200, num_reads=64)).energy
+    reference = np.minimum(annealed, own)
+    solver = SimulatedBifurcation()
+    energies = np.stack([_solve(keys[i], problems, solver).energy for i in range(_KEYS)])
+    gaps = (energies - reference) / np.abs(reference)
+    row = {
+        "shape": list(shape),
+        "problems": count,
+        "mean_gap": float(gaps.mean()),
+        "standard_error": float(gaps.mean(0).std(ddof=1) / np.sqrt(count)),
+        "mean_gap_to_annealing": float(np.mean((energies - annealed) / np.abs(annealed))),
+        "share_at_reference": float(np.mean(gaps < 1e-5)),
+        "seconds_per_problem": {},
+    }
+    for batch in BATCH_SIZES:
+        batch_problems = random_problems(shape, batch, seed + 1)
+        batch_keys = jax.random.split(jax.random.key(seed + 1), batch)
+        seconds = interleave({"solve": lambda p=batch_problems, k=batch_keys: _solve(k, p, solver).bits}, repeats)
+        row["seconds_per_problem"][str(batch)] = {k: v / batch for k, v in summary(seconds["solve"]).items()}
+    return row
+
+
+def main() -> None:
+    """Runs the benchmark; annealed reference energies are kept in the result file and used again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--reference-reads", type=int, default=20)
+    parser.add_argument("--reference-sweeps", type=int, default=4000)
+    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_solver.json"))
+    options = parser.parse_args()
+
+    settings = {name: getattr(options, name) for name in ("seed", "reference_reads", "reference_sweeps")}
+    previous = json.loads(options.result.read_text()) if options.result.exists() else {}
+    annealed = previous.get("annealed", {}) if previous.get("settings") == settings else {}
+    result = {"experiment": "benchmark_solver", "settings": settings, **provenance(), "solver": repr(SimulatedBifurcation())}
+    result |= {"rows": [], "annealed": annealed}
+    for shape, count in SHAPES.items():
+        name = "x".join(map(str, shape))
+        if name not in annealed:
+            problems = random_problems(shape, count, options.seed)
+            annealed[name] = reference_energies(problems, options.reference_reads, options.reference_sweeps)
+            write_json(options.result, result)
+        row = measure(shape, count, annealed[name], options.seed, options.repeats)
+        result["rows"].append(row)
+        write_json(options.result, result)
+        times = ", ".join(f"{t['median_s'] * 1e6:.0f} µs (batch {b})" for b, t in row["seconds_per_problem"].items())
+        print(f"{shape}: mean gap {row['mean_gap']:.2%} ± {row['standard_error']:.2%}, {times} a problem", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from experiments import vit_cifar
+from experiments.data import DataNotFoundError, load_images
+from experiments.figures import draw_energies, draw_head_masks, look_inside
+from experiments.models.simple_vit import SimpleViT, sincos_positions
+from qama_jax import QAMAAttention
+
+SMALL = ["--dataset", "digits", "--width", "16", "--depth", "1", "--num-heads", "2", "--mlp-dim", "32"]
+
+
+def run(tmp_path, *arguments):
+    options = vit_cifar.parse_arguments([*SMALL, "--run-dir", str(tmp_path), "--cache-dir", str(tmp_path), *arguments])
+    return vit_cifar.run(options)
+
+
+def test_resumed_run_is_the_same_run(tmp_path):
+    """Interrupted after an epoch and resumed, bit for bit; and not resumed by accident or with other settings."""
+    whole, whole_model = run(tmp_path / "whole", "--epochs", "2")
+    run(tmp_path / "parts", "--epochs", "1")
+    with pytest.raises(ValueError, match="--resume"):
+        run(tmp_path / "parts", "--epochs", "2")
+    with pytest.raises(ValueError, match=r"other settings \(attention, model, parameters, solver\)"):
+        run(tmp_path / "parts", "--epochs", "2", "--resume", "--attention", "none", "--mlp-dim", "8")
+    parts, parts_model = run(tmp_path / "parts", "--epochs", "2", "--resume")
+    for mine, theirs in zip(whole["epochs"], parts["epochs"], strict=True):
+        for name in ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+            assert mine[name] == theirs[name]
+    for mine, theirs in zip(*(jax.tree.leaves(nnx.state(model)) for model in (whole_model, parts_model)), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+    written = json.loads((tmp_path / "parts" / "result.json").read_text())
+    assert written["complete"]
+    assert written["settings"]["seed"] == 0
+    assert {"commit", "versions", "device", "command", "solver"} <= written.keys()
+
+
+@pytest.mark.parametrize("attention", ["qama", "softmax", "none"])
+def test_every_arm_learns(tmp_path, attention):
+    result, _ = run(tmp_path, "--epochs", "6", "--attention", attention, "--learning-rate", "0.01", "--batch-size", "64")
+    assert result["best_accuracy"] > 0.5
+    assert result["epochs"][-1]["train_loss"] < result["epochs"][0]["train_loss"] / 1.5
+
+
+def test_data_that_is_not_there(tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    start = time.monotonic()
+    with pytest.raises(DataNotFoundError, match=r"TFDS_DATA_DIR.*--dataset digits"):
+        load_images("mnist", tmp_path)
+    assert time.monotonic() - start < 30
+    with pytest.raises(ValueError, match="dataset must be one of"):
+        load_images("imagenet", tmp_path)
+
+
+@pytest.mark.slow
+def test_prepared_data(tmp_path):
+    data_dir = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if not any(data_dir.glob("mnist/*/dataset_info.json")):
+        pytest.skip("mnist is not prepared: set TFDS_DATA_DIR to a folder prepared by tensorflow-datasets")
+    decoded = load_images("mnist", tmp_path)
+    assert decoded.train_images.shape == (60_000, 28, 28, 1)
+    assert np.bincount(decoded.test_labels)[1] == 1135
+    cached = load_images("mnist", tmp_path)
+    np.testing.assert_array_equal(cached.test_images, decoded.test_images)
+
+
+def test_positions():
+    """The four quarters of the features: sine and cosine of the column, then of the row."""
+    positions = sincos_positions(3, 5, 8).reshape(3, 5, 8)
+    frequencies = np.array([1.0, 1e-4])
+    expected = [f(4 * frequencies) for f in (np.sin, np.cos)] + [f(2 * frequencies) for f in (np.sin, np.cos)]
+    np.testing.assert_allclose(positions[2, 4], np.concatenate(expected), rtol=1e-5)
+
+
+def make_model(attention):
+    return SimpleViT(
+        image_shape=(8, 8, 1),
+        patch_size=2,
+        num_classes=10,
+        width=16,
+        depth=2,
+        num_heads=2,
+        mlp_dim=32,
+        attention=attention,
+        rngs=nnx.Rngs(0),
+    )
+
+
+def test_patches_are_squares_of_the_image():
+    image = jnp.arange(64.0).reshape(1, 8, 8, 1)
+    patches = make_model(None)._patches(image)
+    np.testing.assert_array_equal(patches[0, 5], [18, 19, 26, 27])
+
+
+def test_figures(tmp_path):
+    model = make_model(QAMAAttention)
+    images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 1))
+    diagnostics, features = look_inside(model, images)
+    assert diagnostics.bits.shape == (1, 2, 16)
+    draw_head_masks(tmp_path / "masks.png", 255 * images[0], np.asarray(diagnostics.bits[0]), model.grid)
+    draw_energies(tmp_path / "energies.png", np.asarray(diagnostics.token_energy[0]), np.asarray(features[0]), model.grid)
+    for name in ("masks.png", "energies.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
