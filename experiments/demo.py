@@ -1,6 +1,6 @@
 """Trains a small vision transformer on scikit-learn's digits, with QAMA and with softmax, and draws what QAMA selects.
 
-    make demo        (under 3 minutes on 2 cores, no download)
+make demo        (under 3 minutes on 2 cores, no download)
 """
 
 import shutil
@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import vit_cifar
 from experiments.data import load_images
-from experiments.figures import look_inside, draw_energies, draw_head_masks
+from experiments.figures import draw_energies, draw_head_masks, look_inside
 from experiments.models.simple_vit import SimpleViT
 
 _RUNS = Path("runs/demo")

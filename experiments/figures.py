@@ -11,7 +11,7 @@ from experiments.models.simple_vit import SimpleViT
 from qama_jax import AttentionDiagnostics
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 # Colour-blind safe (Okabe and Ito).
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
@@ -24,7 +24,11 @@ def look_inside(model: SimpleViT, images: jax.Array) -> tuple[AttentionDiagnosti
       The diagnostics, and the features [batch, tokens, heads, head_dim] before the output projection.
     """
     _, intermediates = nnx.capture(model, nnx.Intermediate)(images, deterministic=True, sow=True)
-    sown = {path[-1]: leaf.get_value()[0] for path, leaf in nnx.to_flat_state(intermediates) if path[1] == len(model.blocks) - 1}
+    sown = {
+        path[-1]: leaf.get_value()[0]
+        for path, leaf in nnx.to_flat_state(intermediates)
+        if path[1] == len(model.blocks) - 1
+    }
     return sown["attention_diagnostics"], sown["attention_features"]
 
 

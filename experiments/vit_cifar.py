@@ -101,9 +101,8 @@ def main() -> None:
         result, _ = run(options)
     except (DataNotFoundError, ValueError) as error:
         sys.exit(f"vit_cifar: {error}")
-    print(
-        f"{options.dataset}, {options.attention}: last {result['last_accuracy']:.2%}, best {result['best_accuracy']:.2%}"
-    )
+    accuracies = f"last {result['last_accuracy']:.2%}, best {result['best_accuracy']:.2%}"
+    print(f"{options.dataset}, {options.attention}: {accuracies}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Energy distribution: from a selection back to features, equation (5)."""
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8
 
 from qama_jax.problems.attention import AttentionHamiltonian

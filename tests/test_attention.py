@@ -73,7 +73,11 @@ def test_no_gradient_through_the_selection(inputs):
 
     def discrete_path(*inputs):
         diagnostics = attend(inputs)[1]
-        return jnp.sum(diagnostics.energy) + jnp.sum(diagnostics.token_energy) + jnp.sum(diagnostics.bits.astype(jnp.float32))
+        return (
+            jnp.sum(diagnostics.energy)
+            + jnp.sum(diagnostics.token_energy)
+            + jnp.sum(diagnostics.bits.astype(jnp.float32))
+        )
 
     gradient = jax.grad(discrete_path, argnums=(0, 1, 2, 3))(*map(jnp.asarray, inputs))
     assert all(not np.any(g) for g in gradient)
@@ -106,9 +110,11 @@ def test_vmap_agrees_with_the_batch(inputs):
     _, together = attend(inputs)
     keys = jax.random.split(jax.random.key(0), BATCH)
     solve_one = jax.vmap(
-        lambda rng, q, k, v: qama_jax.solve(
-            rng, qama_jax.attention_hamiltonian(q, k, v, importance), qama_jax.SimulatedBifurcation()
-        ).bits
+        lambda rng, q, k, v: (
+            qama_jax.solve(
+                rng, qama_jax.attention_hamiltonian(q, k, v, importance), qama_jax.SimulatedBifurcation()
+            ).bits
+        )
     )
     np.testing.assert_array_equal(solve_one(keys, query, key, value), together.bits)
 

@@ -47,7 +47,9 @@ def test_resumed_run_is_the_same_run(tmp_path):
 
 @pytest.mark.parametrize("attention", ["qama", "softmax", "none"])
 def test_every_arm_learns(tmp_path, attention):
-    result, _ = run(tmp_path, "--epochs", "6", "--attention", attention, "--learning-rate", "0.01", "--batch-size", "64")
+    result, _ = run(
+        tmp_path, "--epochs", "6", "--attention", attention, "--learning-rate", "0.01", "--batch-size", "64"
+    )
     assert result["best_accuracy"] > 0.5
     assert result["epochs"][-1]["train_loss"] < result["epochs"][0]["train_loss"] / 1.5
 
@@ -112,6 +114,8 @@ def test_figures(tmp_path):
     diagnostics, features = look_inside(model, images)
     assert diagnostics.bits.shape == (1, 2, 16)
     draw_head_masks(tmp_path / "masks.png", 255 * images[0], np.asarray(diagnostics.bits[0]), model.grid)
-    draw_energies(tmp_path / "energies.png", np.asarray(diagnostics.token_energy[0]), np.asarray(features[0]), model.grid)
+    draw_energies(
+        tmp_path / "energies.png", np.asarray(diagnostics.token_energy[0]), np.asarray(features[0]), model.grid
+    )
     for name in ("masks.png", "energies.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -120,7 +120,9 @@ def test_streams(inputs):
 def test_equal_layers_compile_once(inputs):
     layer, twin = make(), make(rngs=nnx.Rngs(5))
     layer(inputs)
-    sizes = [f._cache_size() for f in (functional.build_hamiltonians, functional.anneal, functional.distribute_energies)]
+    sizes = [
+        f._cache_size() for f in (functional.build_hamiltonians, functional.anneal, functional.distribute_energies)
+    ]
     layer(inputs)
     twin(inputs)
     assert sizes == [

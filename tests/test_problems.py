@@ -24,7 +24,9 @@ def test_qubo_energies_equal_dimod(matrix):
     model = dimod.BinaryQuadraticModel(np.diag(matrix), np.triu(matrix + matrix.T, 1), 1.5, "BINARY")
     expected = model.energies((states, range(7)))
     np.testing.assert_allclose(energies(qama_jax.Qubo(matrix, 1.5), states), expected, atol=1e-4)
-    np.testing.assert_allclose(energies(qama_jax.Qubo(np.triu(matrix + matrix.T) - np.diag(np.diag(matrix)), 1.5), states), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        energies(qama_jax.Qubo(np.triu(matrix + matrix.T) - np.diag(np.diag(matrix)), 1.5), states), expected, atol=1e-4
+    )
 
 
 def test_ising_energies_equal_dimod(matrix):

@@ -130,7 +130,9 @@ def test_descent_improves_the_dynamics(make_problem):
     for seed in range(3):
         problem = make_problem(seed)
         rough, polished = (
-            qama_jax.solve(jax.random.key(seed), problem, qama_jax.SimulatedBifurcation(num_steps=5, max_descent_steps=n))
+            qama_jax.solve(
+                jax.random.key(seed), problem, qama_jax.SimulatedBifurcation(num_steps=5, max_descent_steps=n)
+            )
             for n in (0, 32)
         )
         assert polished.energy <= rough.energy + 1e-4
@@ -151,12 +153,31 @@ def test_exhaustive_in_blocks():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: qama_jax.solve(jax.random.key(0), qama_jax.Qubo(np.eye(25)), qama_jax.Exhaustive()), "at most 24 bits"),
-        (lambda: qama_jax.solve(jax.random.PRNGKey(0), qama_jax.Qubo(np.eye(2)), qama_jax.Exhaustive()), "key must be a typed"),
-        (lambda: qama_jax.solve(jax.random.split(jax.random.key(0)), qama_jax.Qubo(np.eye(2)), qama_jax.Exhaustive()), "single key"),
+        (
+            lambda: qama_jax.solve(jax.random.key(0), qama_jax.Qubo(np.eye(25)), qama_jax.Exhaustive()),
+            "at most 24 bits",
+        ),
+        (
+            lambda: qama_jax.solve(jax.random.PRNGKey(0), qama_jax.Qubo(np.eye(2)), qama_jax.Exhaustive()),
+            "key must be a typed",
+        ),
+        (
+            lambda: qama_jax.solve(
+                jax.random.split(jax.random.key(0)), qama_jax.Qubo(np.eye(2)), qama_jax.Exhaustive()
+            ),
+            "single key",
+        ),
         (lambda: qama_jax.solve(jax.random.key(0), np.eye(2), qama_jax.Exhaustive()), "qama_jax.Qubo"),
-        (lambda: qama_jax.solve(jax.random.key(0), qama_jax.Qubo(np.eye(2)), qama_jax.Exhaustive), "solver must be an instance"),
-        (lambda: qama_jax.solve(jax.random.key(0), jax.vmap(qama_jax.Qubo)(np.zeros((3, 2, 2))), qama_jax.Exhaustive()), "jax.vmap"),
+        (
+            lambda: qama_jax.solve(jax.random.key(0), qama_jax.Qubo(np.eye(2)), qama_jax.Exhaustive),
+            "solver must be an instance",
+        ),
+        (
+            lambda: qama_jax.solve(
+                jax.random.key(0), jax.vmap(qama_jax.Qubo)(np.zeros((3, 2, 2))), qama_jax.Exhaustive()
+            ),
+            "jax.vmap",
+        ),
         (lambda: qama_jax.SimulatedBifurcation(num_steps=0), "num_steps must be"),
         (lambda: qama_jax.SimulatedBifurcation(num_reads=1.5), "num_reads must be"),
         (lambda: qama_jax.SimulatedBifurcation(time_step=-1.0), "time_step must be positive"),

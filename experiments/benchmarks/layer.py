@@ -1,6 +1,6 @@
 """Cost of QAMA attention, forward and backward: against softmax attention, and as the sequence grows.
 
-    make benchmark-layer
+make benchmark-layer
 """
 
 import argparse
@@ -61,7 +61,10 @@ def against_softmax(repeats: int) -> list[dict[str, Any]]:
         ratio = float(np.median(np.array(seconds["qama"]) / np.array(seconds["softmax"])))
         rows.append({"tokens": tokens, "batch": batch, "heads": 8, "head_dim": 64, "ratio": ratio})
         rows[-1] |= {name: summary(values) for name, values in seconds.items()}
-        print(f"N = {tokens}: softmax {_ms(rows[-1]['softmax'])}, QAMA {_ms(rows[-1]['qama'])}, ratio {ratio:.3f}", flush=True)
+        print(
+            f"N = {tokens}: softmax {_ms(rows[-1]['softmax'])}, QAMA {_ms(rows[-1]['qama'])}, ratio {ratio:.3f}",
+            flush=True,
+        )
     return rows
 
 

@@ -98,7 +98,12 @@ def main() -> None:
     settings = {name: getattr(options, name) for name in ("seed", "reference_reads", "reference_sweeps")}
     previous = json.loads(options.result.read_text()) if options.result.exists() else {}
     annealed = previous.get("annealed", {}) if previous.get("settings") == settings else {}
-    result = {"experiment": "benchmark_solver", "settings": settings, **provenance(), "solver": repr(SimulatedBifurcation())}
+    result = {
+        "experiment": "benchmark_solver",
+        "settings": settings,
+        **provenance(),
+        "solver": repr(SimulatedBifurcation()),
+    }
     result |= {"rows": [], "annealed": annealed}
     for shape, count in SHAPES.items():
         name = "x".join(map(str, shape))

@@ -13,7 +13,9 @@ from jaxtyping import Array, Float
 AttentionFactory = Callable[..., nnx.Module] | None
 
 
-def sincos_positions(height: int, width: int, features: int, temperature: float = 10_000.0) -> Float[np.ndarray, "tokens features"]:
+def sincos_positions(
+    height: int, width: int, features: int, temperature: float = 10_000.0
+) -> Float[np.ndarray, "tokens features"]:
     """Fixed two-dimensional sine-cosine position embedding, [height * width, features]."""
     if features % 4:
         raise ValueError(f"features must be a multiple of 4 for sine-cosine positions, got {features}")

@@ -136,7 +136,7 @@ class AttentionHamiltonian(Problem):
         return max(self.shape)
 
     def color_tokens(self, color: Int[Array, ""]) -> tuple[Int[Array, "heads"], Bool[Array, "heads"]]:
-        """The token of each head in a colour, and whether there is one (with more heads than tokens, some have none)."""
+        """The token of each head in a colour, and whether there is one: where H > N, some heads have none."""
         heads, tokens = self.shape
         index = (color + jnp.arange(heads)) % self.num_colors
         return jnp.minimum(index, tokens - 1), index < tokens
@@ -253,7 +253,9 @@ def _check_shapes(query, key, value, importance, mask) -> None:
                 "every token needs a query, a key and a value"
             )
     if importance.shape != query.shape[-1:]:
-        raise ValueError(f"importance must have shape {query.shape[-1:]} to fit query {query.shape}, got {importance.shape}")
+        raise ValueError(
+            f"importance must have shape {query.shape[-1:]} to fit query {query.shape}, got {importance.shape}"
+        )
     if mask is not None and (mask.shape != query.shape[:1] or mask.dtype != jnp.bool_):
         raise ValueError(
             f"mask must be boolean of shape {query.shape[:1]}, true for valid tokens, got {mask.dtype} {mask.shape}"

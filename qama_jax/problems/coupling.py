@@ -88,10 +88,14 @@ class LowRankCoupling:
         every_token = jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape))
         return jax.vmap(self.product, in_axes=1, out_axes=1)(every_token)
 
-    def summarize(self, x: Float[Array, "heads tokens"]) -> tuple[Float[Array, "heads head_dim"], Float[Array, "heads"]]:
+    def summarize(
+        self, x: Float[Array, "heads tokens"]
+    ) -> tuple[Float[Array, "heads head_dim"], Float[Array, "heads"]]:
         return _einsum("hn,hnd->hd", x, self.query), jnp.sum(_where_valid(x, self.valid), axis=-1)
 
-    def product_at(self, summary: Any, bits: Float[Array, "heads"], tokens: Int[Array, "heads"]) -> Float[Array, "heads"]:
+    def product_at(
+        self, summary: Any, bits: Float[Array, "heads"], tokens: Int[Array, "heads"]
+    ) -> Float[Array, "heads"]:
         projection, total = summary
         full = jnp.sum(_rows(self.projected, tokens) * projection, axis=-1) - self.shift[:, 0] * total
         return full - _entries(self.curvature, tokens) * bits

@@ -74,9 +74,7 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver) -> Solution:
             "wrap a matrix as qama_jax.Qubo(matrix)"
         )
     if isinstance(solver, type) or not isinstance(solver, Solver):
-        raise ValueError(
-            f"solver must be an instance such as qama_jax.SimulatedBifurcation(), got {solver!r}"
-        )
+        raise ValueError(f"solver must be an instance such as qama_jax.SimulatedBifurcation(), got {solver!r}")
     check_key(key, "key")
     problem.shape  # noqa: B018 - raises where the problem carries a batch axis
     return _solve(key, problem, solver)

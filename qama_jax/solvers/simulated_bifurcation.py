@@ -53,10 +53,16 @@ class SimulatedBifurcation:
 
     def __post_init__(self):
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
-        check_positive(time_step=self.time_step, coupling_strength=self.coupling_strength, initial_amplitude=self.initial_amplitude)
+        check_positive(
+            time_step=self.time_step, coupling_strength=self.coupling_strength, initial_amplitude=self.initial_amplitude
+        )
         if not 0 <= self.final_pump <= 1:
             raise ValueError(f"final_pump must be between 0 and 1, got {self.final_pump!r}")
-        if isinstance(self.max_descent_steps, bool) or not isinstance(self.max_descent_steps, int) or self.max_descent_steps < 0:
+        if (
+            isinstance(self.max_descent_steps, bool)
+            or not isinstance(self.max_descent_steps, int)
+            or self.max_descent_steps < 0
+        ):
             raise ValueError(f"max_descent_steps must be an integer >= 0, got {self.max_descent_steps!r}")
 
     def sample(self, key: Key[Array, ""], problem: Problem) -> tuple[Bits, dict[str, Array]]:
