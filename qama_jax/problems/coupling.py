@@ -66,12 +66,14 @@ class LowRankCoupling:
     """J by its factors, for N > 2D: `J s = (Qᵀs) · P/σ - (μ/σ) Σs - curvature · s` with `P = Q KᵀK/(2D)`
     and `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
 
+    Differentiated, `differentiable_product` goes through `gram = KᵀK/(2Dσ)` and costs products with vectors only.
     Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. The summary that sequential
     solvers keep is `Qᵀs` and `Σs`, D + 1 numbers a head.
     """
 
     query: Float[Array, "heads tokens head_dim"]
     projected: Float[Array, "heads tokens head_dim"]
+    gram: Float[Array, "heads head_dim head_dim"]
     shift: Float[Array, "heads 1"]
     curvature: Float[Array, "heads tokens"]
     valid: Float[Array, "tokens"] | None
@@ -81,7 +83,10 @@ class LowRankCoupling:
         full = _einsum("hd,hnd->hn", projection, self.projected) - self.shift * total[:, None]
         return _where_valid(full, self.valid) - self.curvature * x
 
-    differentiable_product = product
+    def differentiable_product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        projection, total = self.summarize(x)
+        full = _einsum("hd,hnd->hn", _einsum("hd,hde->he", projection, self.gram), self.query)
+        return _where_valid(full - self.shift * total[:, None], self.valid) - self.curvature * x
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         identity = jnp.eye(self.query.shape[1], dtype=self.query.dtype)
@@ -135,12 +140,13 @@ def _dense(query, key, valid, pairs, padded) -> DenseCoupling:
 def _low_rank(query, key, valid, pairs, padded) -> LowRankCoupling:
     gram = _gram(key) / (2 * query.shape[-1])
     projected = _einsum("hnd,hde->hne", query, gram)
-    diagonal = jnp.sum(projected * query, axis=-1)
+    diagonal = _quadratic_forms(query, gram)
     mean = -jnp.sum(diagonal, axis=-1, keepdims=True) / pairs
     mixed = _einsum("hde,hef->hdf", gram, _gram(query))
     total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None] / pairs
     shift, curvature, inverse = _normalization(diagonal, mean, total_square, valid, pairs)
-    return LowRankCoupling(query, projected * inverse[..., None], shift, curvature, valid if padded else None)
+    scale = inverse[..., None]
+    return LowRankCoupling(query, projected * scale, gram * scale, shift, curvature, valid if padded else None)
 
 
 def _normalization(diagonal, mean, total_square, valid, pairs):
@@ -152,6 +158,17 @@ def _normalization(diagonal, mean, total_square, valid, pairs):
     equal = variance <= _EQUAL_COUPLINGS * jax.lax.stop_gradient(total_square)
     inverse = jnp.where(equal, 0, jax.lax.rsqrt(jnp.where(equal, 1, variance)))
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
+
+
+def _quadratic_forms(
+    query: Float[Array, "heads tokens head_dim"], gram: Float[Array, "heads head_dim head_dim"]
+) -> Float[Array, "heads tokens"]:
+    """`q_iᵀ G q_i`, with a derivative of one product instead of two: `2 (G q_i)ᵀ dq_i + q_iᵀ dG q_i`."""
+    fixed = jax.lax.stop_gradient(query)
+    projected = _einsum("hnd,hde->hne", fixed, gram)
+    along_query = 2 * jnp.sum(jax.lax.stop_gradient(projected) * query, axis=-1)
+    along_gram = jnp.sum(projected * fixed, axis=-1)
+    return along_gram + (along_query - jax.lax.stop_gradient(along_query))
 
 
 def _gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
