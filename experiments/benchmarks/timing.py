@@ -9,12 +9,15 @@ import jax
 
 
 def interleave(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every call, in the order A B A B; a first round, which compiles, is left out."""
-    for function in functions.values():
-        jax.block_until_ready(function())
+    """Seconds of every function in turn, A B A B.
+
+    Each turn calls the function twice and times the second call: the first finds the caches and the memory as the
+    other function left them, and in the first round it compiles.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
+            jax.block_until_ready(function())
             start = time.perf_counter()
             jax.block_until_ready(function())
             seconds[name].append(time.perf_counter() - start)
