@@ -28,10 +28,6 @@ def test_tables_are_those_of_the_result_files():
 
 
 PUBLIC = {
-    name: value
-    for name, value in vars(qama_jax).items()
-    if not name.startswith("_") and not inspect.ismodule(value)
-}
     name: value for name, value in vars(qama_jax).items() if not name.startswith("_") and not inspect.ismodule(value)
 }
 

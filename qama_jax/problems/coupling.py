@@ -19,6 +19,9 @@ from qama_jax.problems.base import register_pytree
 # Couplings whose spread is below this share of their size (the square root of it) are equal up to rounding.
 _EQUAL_COUPLINGS = 1e-5
 
+# Up to this many times head_dim tokens, the fields of a low-rank coupling read P and not gram.
+_SHORT = 8
+
 
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,51 +66,58 @@ class DenseCoupling:
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class LowRankCoupling:
-    """J by its factors, for N > 2D: `J s = (Qᵀs) · P/σ - (μ/σ) Σs - curvature · s` with `P = Q KᵀK/(2D)`
+    """J by its factors, for N > 2D: `J s = P (Qᵀs) - (μ/σ) Σs - curvature · s` with `P = Q gram`, `gram = KᵀK/(2Dσ)`
     and `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
 
-    Differentiated, `differentiable_product` goes through `gram = KᵀK/(2Dσ)` and costs products with vectors only.
-    Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. The summary that sequential
-    solvers keep is `Qᵀs` and `Σs`, D + 1 numbers a head.
+    Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. P is kept for short sequences
+    only: for long ones, where memory is the limit, `Q (gram (Qᵀs))` reads half as much. Differentiated, that order
+    costs products with vectors alone. Sequential solvers keep `Qᵀs` and `Σs`, D + 1 numbers a head, beside P.
     """
 
     query: Float[Array, "heads tokens head_dim"]
-    projected: Float[Array, "heads tokens head_dim"]
     gram: Float[Array, "heads head_dim head_dim"]
+    projected: Float[Array, "heads tokens head_dim"] | None
     shift: Float[Array, "heads 1"]
     curvature: Float[Array, "heads tokens"]
     valid: Float[Array, "tokens"] | None
 
     def product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        projection, total = self.summarize(x)
-        full = _einsum("hd,hnd->hn", projection, self.projected) - self.shift * total[:, None]
-        return _where_valid(full, self.valid) - self.curvature * x
+        if self.projected is None:
+            return self.differentiable_product(x)
+        return self._off_diagonal(_einsum("hd,hnd->hn", self._project(x), self.projected), x)
 
     def differentiable_product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        projection, total = self.summarize(x)
-        full = _einsum("hd,hnd->hn", _einsum("hd,hde->he", projection, self.gram), self.query)
-        return _where_valid(full - self.shift * total[:, None], self.valid) - self.curvature * x
+        projection = _einsum("hd,hde->he", self._project(x), self.gram)
+        return self._off_diagonal(_einsum("hd,hnd->hn", projection, self.query), x)
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         identity = jnp.eye(self.query.shape[1], dtype=self.query.dtype)
         every_token = jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape))
         return jax.vmap(self.product, in_axes=1, out_axes=1)(every_token)
 
-    def summarize(
-        self, x: Float[Array, "heads tokens"]
-    ) -> tuple[Float[Array, "heads head_dim"], Float[Array, "heads"]]:
-        return _einsum("hn,hnd->hd", x, self.query), jnp.sum(_where_valid(x, self.valid), axis=-1)
+    def summarize(self, x: Float[Array, "heads tokens"]) -> tuple[Float[Array, "..."], ...]:
+        projected = _einsum("hnd,hde->hne", self.query, self.gram) if self.projected is None else self.projected
+        return self._project(x), self._total(x), projected
 
     def product_at(
         self, summary: Any, bits: Float[Array, "heads"], tokens: Int[Array, "heads"]
     ) -> Float[Array, "heads"]:
-        projection, total = summary
-        full = jnp.sum(_rows(self.projected, tokens) * projection, axis=-1) - self.shift[:, 0] * total
+        projection, total, projected = summary
+        full = jnp.sum(_rows(projected, tokens) * projection, axis=-1) - self.shift[:, 0] * total
         return full - _entries(self.curvature, tokens) * bits
 
     def update(self, summary: Any, tokens: Int[Array, "heads"], change: Float[Array, "heads"]) -> Any:
-        projection, total = summary
-        return projection + change[:, None] * _rows(self.query, tokens), total + change
+        projection, total, projected = summary
+        return projection + change[:, None] * _rows(self.query, tokens), total + change, projected
+
+    def _project(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads head_dim"]:
+        return _einsum("hn,hnd->hd", x, self.query)
+
+    def _total(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads"]:
+        return jnp.sum(_where_valid(x, self.valid), axis=-1)
+
+    def _off_diagonal(self, full: Float[Array, "heads tokens"], x: Float[Array, "heads tokens"]) -> Float[Array, "..."]:
+        return _where_valid(full - self.shift * self._total(x)[:, None], self.valid) - self.curvature * x
 
 
 def make_coupling(
@@ -139,14 +149,15 @@ def _dense(query, key, valid, pairs, padded) -> DenseCoupling:
 
 def _low_rank(query, key, valid, pairs, padded) -> LowRankCoupling:
     gram = _gram(key) / (2 * query.shape[-1])
-    projected = _einsum("hnd,hde->hne", query, gram)
     diagonal = _quadratic_forms(query, gram)
     mean = -jnp.sum(diagonal, axis=-1, keepdims=True) / pairs
     mixed = _einsum("hde,hef->hdf", gram, _gram(query))
     total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None] / pairs
     shift, curvature, inverse = _normalization(diagonal, mean, total_square, valid, pairs)
-    scale = inverse[..., None]
-    return LowRankCoupling(query, projected * scale, gram * scale, shift, curvature, valid if padded else None)
+    gram = gram * inverse[..., None]
+    _, tokens, head_dim = query.shape
+    projected = _einsum("hnd,hde->hne", query, gram) if tokens <= _SHORT * head_dim else None
+    return LowRankCoupling(query, gram, projected, shift, curvature, valid if padded else None)
 
 
 def _normalization(diagonal, mean, total_square, valid, pairs):
