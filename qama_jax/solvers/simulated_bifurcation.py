@@ -47,8 +47,8 @@ class SimulatedBifurcation:
     num_reads: int = 1
     time_step: float = 1.0
     coupling_strength: float = 1.0
-    final_pump: float = 0.7
-    initial_amplitude: float = 0.2
+    final_pump: float = 0.6
+    initial_amplitude: float = 0.1
     max_descent_steps: int = 32
 
     def __post_init__(self):
