@@ -24,7 +24,7 @@ class SimulatedBifurcation:
     setting serves every size and scale of problem; each step costs one `couple` and moves all bits at once.
 
     Args:
-      num_steps: K. Beyond 50, more steps hardly lower the energies of attention problems; more reads do.
+      num_steps: K. Beyond 60, more steps hardly lower the energies of attention problems; more reads do.
       num_reads: independent runs; the best is the solution.
       time_step: Δt, in units of the oscillators' period over 2π.
       coupling_strength: c before scaling; 1 is the largest value at which the explicit steps stay stable on
@@ -43,7 +43,7 @@ class SimulatedBifurcation:
       Science Advances 7, eabe7953 (2021).
     """
 
-    num_steps: int = 50
+    num_steps: int = 60
     num_reads: int = 1
     time_step: float = 1.0
     coupling_strength: float = 1.0
