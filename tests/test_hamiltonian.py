@@ -86,6 +86,32 @@ def test_forward_and_gradient_equal_the_oracle(heads, tokens, head_dim, masked, 
         assert abs(actual - expected) <= 1e-5 * max(norm, abs(expected))
 
 
+@pytest.mark.parametrize(("heads", "tokens", "head_dim"), [(2, 7, 8), (2, 30, 4)])
+def test_second_derivatives_equal_the_oracle(heads, tokens, head_dim):
+    """Derivative along v of the gradient along v, against differences of the oracle's complex-step derivative."""
+    inputs = make_inputs(heads, tokens, head_dim)
+    bits = make_bits(heads, tokens)
+    directions = [np.random.default_rng(i).standard_normal(a.shape).astype(np.float32) for i, a in enumerate(inputs)]
+
+    def slope(inputs):
+        def energy(inputs):
+            return qama_jax.attention_hamiltonian(*inputs).energy(bits)
+
+        return jax.jvp(energy, (inputs,), (directions,))[1]
+
+    gradient = jax.grad(slope)([jnp.asarray(a) for a in inputs])
+    actual = sum(np.vdot(g, v) for g, v in zip(gradient, directions, strict=True))
+
+    def oracle_slope(step):
+        moved = [a + step * v for a, v in zip(in_float64(inputs), in_float64(directions), strict=True)]
+        return oracle.directional_derivative(
+            lambda *arrays: oracle.energy(oracle.build(*arrays), bits), moved, in_float64(directions)
+        )
+
+    expected = (oracle_slope(1e-5) - oracle_slope(-1e-5)) / 2e-5
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)
+
+
 def test_form_is_chosen_by_shape():
     dense = qama_jax.attention_hamiltonian(*make_inputs(2, 16, 8))
     low_rank = qama_jax.attention_hamiltonian(*make_inputs(2, 17, 8))

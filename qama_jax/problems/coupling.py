@@ -135,7 +135,7 @@ def make_coupling(
 
 
 def _dense(query, key, valid, pairs, padded) -> DenseCoupling:
-    # Two products forward and three backward, against three and five through KᵀK.
+    # J⁰ = A Aᵀ: two products, where going through KᵀK would take three.
     factor = _einsum("hnd,hmd->hnm", query, key) / math.sqrt(2 * query.shape[-1])
     full = _gram(jnp.swapaxes(factor, 1, 2))
     diagonal = jnp.sum(factor**2, axis=-1)
@@ -171,22 +171,35 @@ def _normalization(diagonal, mean, total_square, valid, pairs):
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
 
 
+@jax.custom_jvp
 def _quadratic_forms(
     query: Float[Array, "heads tokens head_dim"], gram: Float[Array, "heads head_dim head_dim"]
 ) -> Float[Array, "heads tokens"]:
-    """`q_iᵀ G q_i`, with a derivative of one product instead of two: `2 (G q_i)ᵀ dq_i + q_iᵀ dG q_i`."""
-    fixed = jax.lax.stop_gradient(query)
-    projected = _einsum("hnd,hde->hne", fixed, gram)
-    along_query = 2 * jnp.sum(jax.lax.stop_gradient(projected) * query, axis=-1)
-    along_gram = jnp.sum(projected * fixed, axis=-1)
-    return along_gram + (along_query - jax.lax.stop_gradient(along_query))
+    """`q_iᵀ G q_i` for symmetric G."""
+    return jnp.sum(_einsum("hnd,hde->hne", query, gram) * query, axis=-1)
 
 
+@_quadratic_forms.defjvp
+def _quadratic_forms_jvp(primals, tangents):
+    # One product where the chain rule would take two: `2 (G q_i)ᵀ dq_i + q_iᵀ dG q_i`.
+    (query, gram), (d_query, d_gram) = primals, tangents
+    projected = _einsum("hnd,hde->hne", query, gram)
+    along_gram = jnp.sum(_einsum("hnd,hde->hne", query, d_gram) * query, axis=-1)
+    return jnp.sum(projected * query, axis=-1), 2 * jnp.sum(projected * d_query, axis=-1) + along_gram
+
+
+@jax.custom_jvp
 def _gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
-    """`xᵀx` of each head, with a derivative of one product instead of two: `2 sym(xᵀdx)`."""
-    half = _einsum("hnd,hne->hde", x, jax.lax.stop_gradient(x))
-    half = (half + jnp.swapaxes(half, 1, 2)) / 2
-    return half + (half - jax.lax.stop_gradient(half))
+    """`xᵀx` of each head."""
+    return _einsum("hnd,hne->hde", x, x)
+
+
+@_gram.defjvp
+def _gram_jvp(primals, tangents):
+    # One product where the chain rule would take two.
+    (x,), (dx,) = primals, tangents
+    half = _einsum("hnd,hne->hde", dx, x)
+    return _gram(x), half + jnp.swapaxes(half, 1, 2)
 
 
 def _where_valid(values: Float[Array, "heads tokens"], valid: Float[Array, "tokens"] | None) -> Float[Array, "..."]:

@@ -33,7 +33,7 @@ class SimulatedBifurcation:
         that the couplings hold near 0 stay undecided longer, and the descent places them.
       initial_amplitude: positions and momenta start uniform in ± this. Small values make single reads slightly
         better, large ones make reads more different from each other.
-      max_descent_steps: limit for each of the two stages of the descent; a step costs about one of the dynamics.
+      max_descent_steps: limit of the descent; a step costs about as much as one of the dynamics.
 
     Raises:
       ValueError: if a setting is out of range.
