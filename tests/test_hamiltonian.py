@@ -249,7 +249,7 @@ def test_degenerate_problems_are_finite_and_couple_nothing(kind, long):
         hamiltonian = qama_jax.attention_hamiltonian(*inputs, mask=mask)
         return hamiltonian.energy(bits) + jnp.sum(hamiltonian.token_energy(bits) ** 2)
 
-    energy, gradient = jax.value_and_grad(total)([jnp.asarray(a) for a in inputs])
+    energy, gradient = jax.jit(jax.value_and_grad(total))([jnp.asarray(a) for a in inputs])
     assert np.isfinite(energy)
     assert all(np.isfinite(g).all() for g in gradient)
     hamiltonian = qama_jax.attention_hamiltonian(*inputs, mask=mask)

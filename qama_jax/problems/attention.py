@@ -1,6 +1,7 @@
 """The Hamiltonian of quantum annealing multi-head attention, in linear time and memory."""
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -222,6 +223,11 @@ def attention_hamiltonian(
         for array, name in ((query, "query"), (key, "key"), (value, "value"), (importance, "importance"))
     )
     _check_shapes(query, key, value, importance, mask)
+    return _build(query, key, value, importance, mask, rho_0, gamma_0)
+
+
+@functools.partial(jax.jit, inline=True)
+def _build(query, key, value, importance, mask, rho_0, gamma_0) -> AttentionHamiltonian:
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
