@@ -33,8 +33,7 @@ class QuboConstruction(nnx.Module):
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
       importance_init: initialiser of W_ε. The importances are standardised, so that its scale matters for the output
-        alone, of which it is the initial scale. A layer that starts quiet learns better: on CIFAR-10 (README),
-        0.05 reached 56.0 %, 0.2 55.1 % and 1 54.3 %.
+        alone, of which it is the initial scale: small, so that a layer starts quiet beside the residual stream.
       param_dtype: type of W_ε.
       rngs: gives the stream `params`.
     """
