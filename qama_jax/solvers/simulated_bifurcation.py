@@ -31,8 +31,8 @@ class SimulatedBifurcation:
         attention problems, 0.5 is what the references use for random couplings.
       final_pump: pump at the last step, in units of the threshold of a free oscillator. Below 1 oscillators
         that the couplings hold near 0 stay undecided longer, and the descent places them.
-      initial_amplitude: positions and momenta start uniform in ± this. Small values make single reads slightly
-        better, large ones make reads more different from each other.
+      initial_amplitude: positions and momenta start uniform in ± this. None means 0.1 for a single read, and 1 for
+        several, which have to differ to be worth their cost.
       max_descent_steps: limit of the descent; a step costs about as much as one of the dynamics.
 
     Raises:
@@ -48,14 +48,14 @@ class SimulatedBifurcation:
     time_step: float = 1.0
     coupling_strength: float = 1.0
     final_pump: float = 0.6
-    initial_amplitude: float = 0.1
+    initial_amplitude: float | None = None
     max_descent_steps: int = 32
 
     def __post_init__(self):
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
-        check_positive(
-            time_step=self.time_step, coupling_strength=self.coupling_strength, initial_amplitude=self.initial_amplitude
-        )
+        check_positive(time_step=self.time_step, coupling_strength=self.coupling_strength)
+        if self.initial_amplitude is not None:
+            check_positive(initial_amplitude=self.initial_amplitude)
         if not 0 <= self.final_pump <= 1:
             raise ValueError(f"final_pump must be between 0 and 1, got {self.final_pump!r}")
         if (
@@ -80,7 +80,8 @@ class SimulatedBifurcation:
             moved = x + self.time_step * y
             return jnp.clip(moved, -1, 1), jnp.where(jnp.abs(moved) > 1, 0, y)
 
-        x, y = self.initial_amplitude * jax.random.uniform(key, (2, *problem.shape), dtype, -1, 1)
+        amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 1.0)
+        x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), dtype, -1, 1)
         x, _ = jax.lax.fori_loop(0, self.num_steps, step, (x, y))
         bits = problem.clamp((x > 0).astype(jnp.int8))
         bits, descent_steps = descend(problem, bits, self.max_descent_steps)
