@@ -12,8 +12,15 @@ from qama_jax.problems import Ising as Ising
 from qama_jax.problems import Problem as Problem
 from qama_jax.problems import Qubo as Qubo
 from qama_jax.problems import attention_hamiltonian as attention_hamiltonian
+from qama_jax.solvers import BlockGibbs as BlockGibbs
+from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive
+from qama_jax.solvers import MeanFieldAnnealing as MeanFieldAnnealing
+from qama_jax.solvers import ParallelTempering as ParallelTempering
+from qama_jax.solvers import PathIntegralAnnealing as PathIntegralAnnealing
+from qama_jax.solvers import SimulatedAnnealing as SimulatedAnnealing
 from qama_jax.solvers import SimulatedBifurcation as SimulatedBifurcation
 from qama_jax.solvers import Solution as Solution
 from qama_jax.solvers import Solver as Solver
+from qama_jax.solvers import SteepestDescent as SteepestDescent
 from qama_jax.solvers import solve as solve

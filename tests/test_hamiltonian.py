@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -147,26 +148,39 @@ class TestAgainstEnergyDifferences:
             state = jnp.asarray(make_bits(*bits.shape, seed))
             np.testing.assert_allclose(qubo.energy(state.reshape(-1)), hamiltonian.energy(state), rtol=1e-4, atol=1e-4)
 
-    def test_chromatic_sweep(self, hamiltonian, bits):
-        """Colours cover every bit once, are uncoupled inside, and flips keep the running sums right."""
-        state = hamiltonian.start_sweep(jnp.asarray(bits))
-        seen = np.zeros(bits.shape, int)
-        couplings = np.asarray(hamiltonian.to_qubo().matrix).reshape(*bits.shape, *bits.shape)
-        rng = np.random.default_rng(0)
-        for color in range(hamiltonian.num_colors):
-            tokens, exists = map(np.asarray, hamiltonian.color_tokens(jnp.int32(color)))
-            members = [(head, tokens[head]) for head in np.flatnonzero(exists)]
-            for member in members:
-                seen[member] += 1
-                assert all(couplings[member][other] == 0 for other in members if other != member)
-            current = state.bits.astype(jnp.int8)
-            field = np.asarray(hamiltonian.color_field(state, jnp.int32(color)))
-            full = np.asarray(hamiltonian.field(current)) * np.asarray(hamiltonian.clamp(jnp.ones_like(current)))
-            expected = [full[head, tokens[head]] if exists[head] else 0 for head in range(len(tokens))]
-            np.testing.assert_allclose(field, expected, atol=1e-4)
-            state = hamiltonian.flip_color(state, jnp.int32(color), jnp.asarray(rng.random(len(tokens)) < 0.5))
-        assert (seen == 1).all()
-        assert not np.array_equal(state.bits, bits) or bits.size < 4
+    def test_sweep_visits_bits_one_after_the_other(self, hamiltonian, bits):
+        """Against single updates in NumPy, each with the field of the state as it is at that moment."""
+        heads, tokens = bits.shape
+        sweeper = hamiltonian.sweeper()
+        reads = np.asarray(jax.vmap(hamiltonian.clamp)(np.stack([bits, 1 - bits])))
+        field = jax.jit(hamiltonian.field)
+        free = np.asarray(hamiltonian.clamp(jnp.ones(bits.shape, jnp.int8)))
+        scale = 1 + float(hamiltonian.coupling_scale())
+        noise = np.random.default_rng(0).normal(0, scale, (*sweeper.shape[:1], 2, heads)).astype(np.float32)
+
+        def choose(noise, bits, field):
+            return (field + noise > 0).astype(field.dtype)
+
+        after = sweeper.restore(sweeper.sweep(sweeper.arrange(reads), noise, choose), bits.shape)
+        for read in range(2):
+            state = reads[read].copy()
+            visits = np.zeros(bits.shape, int)
+            for color in range(sweeper.shape[0]):
+                for head in range(heads):
+                    token = color - head
+                    if 0 <= token < tokens:
+                        visits[head, token] += 1
+                        drive = float(field(state)[head, token]) + noise[color, read, head]
+                        state[head, token] = (drive > 0) * free[head, token]
+            assert (visits == 1).all()
+            np.testing.assert_array_equal(after[read], state)
+
+    def test_colors_share_no_coupling(self, hamiltonian, bits):
+        heads, tokens = bits.shape
+        couplings = np.asarray(hamiltonian.to_qubo().matrix).reshape(heads, tokens, heads, tokens)
+        for color in range(hamiltonian.sweeper().shape[0]):
+            members = [(head, color - head) for head in range(heads) if 0 <= color - head < tokens]
+            assert all(couplings[a][b] == 0 for a, b in itertools.permutations(members, 2))
 
     def test_best_moves_are_the_best_columns(self, hamiltonian, bits):
         """Against every column of bits of every token, by enumeration."""

@@ -89,9 +89,9 @@ def test_streams(inputs):
         class Spy:
             num_reads = 1
 
-            def sample(self, key, problem):
+            def sample(self, key, problem, initial_bits):
                 jax.debug.callback(lambda data: drawn.append(tuple(np.asarray(data))), jax.random.key_data(key))
-                return jnp.zeros(problem.shape, jnp.int8), {}
+                return jnp.zeros((1, *problem.shape), jnp.int8), {}
 
         layer.annealer.solver = Spy()
         for _ in range(2):

@@ -14,6 +14,16 @@ pytestmark = pytest.mark.usefixtures("strict")
 SOLVERS = {
     "bifurcation": qama_jax.SimulatedBifurcation(),
     "bifurcation reads": qama_jax.SimulatedBifurcation(num_reads=3, num_steps=20),
+    "bifurcation discrete heated": qama_jax.SimulatedBifurcation(num_reads=4, mode="discrete", heating=0.05),
+    "annealing": qama_jax.SimulatedAnnealing(num_sweeps=30, num_reads=2),
+    "annealing heat-bath": qama_jax.SimulatedAnnealing(num_sweeps=30, update="heat_bath", beta_schedule="linear"),
+    "tempering": qama_jax.ParallelTempering(num_sweeps=10, num_replicas=4, num_reads=2),
+    "tempering block": qama_jax.ParallelTempering(num_sweeps=20, num_replicas=3, update="block"),
+    "block Gibbs": qama_jax.BlockGibbs(num_sweeps=40, num_reads=4),
+    "path integral": qama_jax.PathIntegralAnnealing(num_sweeps=20, num_slices=4, num_reads=2),
+    "coherent Ising machine": qama_jax.CoherentIsingMachine(num_steps=60, num_reads=2),
+    "mean field": qama_jax.MeanFieldAnnealing(num_steps=20, num_reads=4),
+    "descent": qama_jax.SteepestDescent(num_reads=8),
     "exhaustive": qama_jax.Exhaustive(),
 }
 

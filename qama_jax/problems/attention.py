@@ -3,24 +3,18 @@
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Num
 
 from qama_jax.problems.base import Bits, Problem, as_float_array, register_pytree
+from qama_jax.problems.blocks import Blocks
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling, make_coupling
 from qama_jax.problems.normalization import standardize
 from qama_jax.problems.qubo import Qubo
-
-
-class SweepState(NamedTuple):
-    """What a sequential solver carries: the bits, and the sums that make a flip cheap."""
-
-    bits: Float[Array, "heads tokens"]
-    coupling: Any
-    selected_heads: Float[Array, "tokens"]
+from qama_jax.problems.sweeps import Sweeper, skew
 
 
 @register_pytree
@@ -127,49 +121,22 @@ class AttentionHamiltonian(Problem):
         size = heads * tokens
         return Qubo(quadratic.reshape(size, size) - jnp.diag(self.linear.reshape(-1)))
 
-    @property
-    def num_colors(self) -> int:
-        """Classes of mutually uncoupled bits: `(t, (color + t) mod num_colors)`, one of each head.
+    def sweeper(self) -> Sweeper:
+        """Sweeps of H bits a step: O(D) a bit in the low-rank form, O(N) in the dense one."""
+        exists = skew(self._valid(jnp.ones(self.shape, self.dtype))) > 0
+        return Sweeper(self.coupling.rows(), skew(self.linear), self.penalty, exists)
 
-        Bits are coupled where they share the head or the token, as cells of an H×N board share a row or a column
-        (the rook's graph). H bits of a colour can therefore flip at once, each as if it were alone.
-        """
-        return max(self.shape)
+    def blocks(self) -> Blocks:
+        """Updates of all bits in two blocks, O(D) a bit in the low-rank form."""
+        exists = self._valid(jnp.ones(self.shape, self.dtype)) > 0
+        return Blocks(self.coupling.factor_form(), self.linear, self.penalty, exists)
 
-    def color_tokens(self, color: Int[Array, ""]) -> tuple[Int[Array, "heads"], Bool[Array, "heads"]]:
-        """The token of each head in a colour, and whether there is one: where H > N, some heads have none."""
+    def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """See `Problem`; the largest is the Cauchy-Schwarz bound, as rows of J are never formed."""
+        spread = self.coupling_scale()
+        centre = self.field(jnp.full(self.shape, 0.5, self.dtype))
         heads, tokens = self.shape
-        index = (color + jnp.arange(heads)) % self.num_colors
-        return jnp.minimum(index, tokens - 1), index < tokens
-
-    def start_sweep(self, bits: Num[Array, "heads tokens"]) -> SweepState:
-        """The state of a sequential solver at `bits`, O(N D) a head."""
-        s = self._valid(bits)
-        return SweepState(s, self.coupling.summarize(s), jnp.sum(s, axis=0))
-
-    def color_field(self, state: SweepState, color: Int[Array, ""]) -> Float[Array, "heads"]:
-        """The field (12) of the bits of a colour, O(D) a head in the low-rank form; 0 where there is no bit."""
-        tokens, exists = self.color_tokens(color)
-        heads = jnp.arange(tokens.size)
-        bits = state.bits[heads, tokens]
-        if self.mask is not None:
-            exists = exists & self.mask[tokens]
-        coupled = self.coupling.product_at(state.coupling, bits, tokens)
-        field = coupled + self.linear[heads, tokens] - self.penalty * (state.selected_heads[tokens] - bits)
-        return jnp.where(exists, field, 0)
-
-    def flip_color(self, state: SweepState, color: Int[Array, ""], flips: Bool[Array, "heads"]) -> SweepState:
-        """Flips the chosen bits of a colour, O(D) a head in the low-rank form, O(N) in the dense one."""
-        tokens, exists = self.color_tokens(color)
-        heads = jnp.arange(tokens.size)
-        if self.mask is not None:
-            exists = exists & self.mask[tokens]
-        change = jnp.where(flips & exists, 1 - 2 * state.bits[heads, tokens], 0)
-        return SweepState(
-            state.bits.at[heads, tokens].add(change),
-            self.coupling.update(state.coupling, tokens, change),
-            state.selected_heads.at[tokens].add(change),
-        )
+        return spread / math.sqrt(heads * tokens), jnp.max(jnp.abs(centre)) + spread * math.sqrt(heads + tokens) / 2
 
     def _valid(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         s = bits.astype(self.dtype)

@@ -1,11 +1,16 @@
 """What a solver sees of a problem: its fields, its energy, its moves."""
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import scipy.sparse
 from jaxtyping import Array, Float, Int8, Num
+
+if TYPE_CHECKING:
+    from qama_jax.problems.blocks import Blocks
+    from qama_jax.problems.sweeps import Sweeper
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -39,9 +44,10 @@ class Problem:
 
         E(x) = offset - Σ_i b_i x_i - ½ Σ_{i≠j} C_ij x_i x_j,    C symmetric
 
-    Subclasses are pytrees without a batch axis (`jax.vmap` gives batches) and define `shape`, `linear` (b),
-    `couple` (the product C x) and `coupling_scale`; everything else follows. `couple` and `field` also take
-    relaxed bits, any real numbers, which is what the continuous solvers move.
+    Subclasses are pytrees without a batch axis (`jax.vmap` gives batches) and define `shape`, `linear` (b), `energy`,
+    `couple` (the product C x) and `coupling_scale`, and for the samplers `flip_energy_range`, `sweeper` and `blocks`;
+    everything else follows. `couple` and `field` also take relaxed bits, any real numbers, which is what the
+    continuous solvers move.
     """
 
     linear: Float[Array, "..."]
@@ -76,6 +82,23 @@ class Problem:
         """Energy change of flipping each bit alone, `(2 x_i - 1) f_i`."""
         return (2 * bits.astype(self.dtype) - 1) * self.field(bits)
 
+    def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Smallest and largest energy change that one flip is likely to make: the scales of an annealing schedule.
+
+        The largest is a bound over all states. The smallest is that of one coupling or field alone, but not less than
+        `coupling_scale / √n`, the scale of the smallest of n fields in a low-energy state: where couplings are real
+        numbers, the smallest of them says nothing.
+        """
+        raise NotImplementedError
+
+    def sweeper(self) -> "Sweeper":
+        """The problem arranged for sweeps over single bits."""
+        raise NotImplementedError
+
+    def blocks(self) -> "Blocks":
+        """The problem arranged for updates of all bits at once."""
+        raise NotImplementedError
+
     def clamp(self, bits: Bits) -> Bits:
         """Sets to 0 the bits that the problem holds fixed; by default there are none."""
         return bits
@@ -98,7 +121,9 @@ class Problem:
 
 
 def as_float_array(value: Any, name: str) -> Float[Array, "..."]:
-    """`value` as a floating-point array; an error names the argument `name`."""
+    """`value`, also a sparse one of SciPy, as a dense floating-point array; an error names the argument `name`."""
+    if scipy.sparse.issparse(value):
+        value = value.toarray()
     try:
         array = jnp.asarray(value)
     except TypeError as error:

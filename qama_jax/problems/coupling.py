@@ -8,13 +8,14 @@ sum to 0: the sum of the off-diagonal J⁰ is minus that of the diagonal, and μ
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from qama_jax.problems.base import register_pytree
+from qama_jax.problems.blocks import CouplingFactor
+from qama_jax.problems.sweeps import DenseRows, LowRankRows, skew
 
 # Couplings whose spread is below this share of their size (the square root of it) are equal up to rounding.
 _EQUAL_COUPLINGS = 1e-5
@@ -29,8 +30,7 @@ class DenseCoupling:
     """J as a matrix for each head, for N <= 2D, where it is the smaller form.
 
     The factor A of `J⁰ = A Aᵀ` is kept beside it: differentiated, `differentiable_product` costs products of A with
-    vectors where `product` would cost products of N×N matrices. The summary that sequential solvers keep is
-    the product J s itself.
+    vectors where `product` would cost products of N×N matrices.
     """
 
     matrix: Float[Array, "heads tokens tokens"]
@@ -50,17 +50,14 @@ class DenseCoupling:
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         return self.matrix
 
-    summarize = product
+    def rows(self) -> DenseRows:
+        """As sequential solvers read it."""
+        return DenseRows.from_matrix(self.matrix)
 
-    def product_at(
-        self, summary: Float[Array, "heads tokens"], bits: Float[Array, "heads"], tokens: Int[Array, "heads"]
-    ) -> Float[Array, "heads"]:
-        return _entries(summary, tokens)
-
-    def update(
-        self, summary: Float[Array, "heads tokens"], tokens: Int[Array, "heads"], change: Float[Array, "heads"]
-    ) -> Float[Array, "heads tokens"]:
-        return summary + change[:, None] * _rows(self.matrix, tokens)
+    def factor_form(self) -> CouplingFactor:
+        """As block samplers read it."""
+        scaled = self.factor * jnp.sqrt(self.inverse_deviation)[..., None]
+        return CouplingFactor(_with_uniform(scaled, self.shift, self.valid), self.curvature)
 
 
 @register_pytree
@@ -71,7 +68,7 @@ class LowRankCoupling:
 
     Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. P is kept for short sequences
     only: for long ones, where memory is the limit, `Q (gram (Qᵀs))` reads half as much. Differentiated, that order
-    costs products with vectors alone. Sequential solvers keep `Qᵀs` and `Σs`, D + 1 numbers a head, beside P.
+    costs products with vectors alone.
     """
 
     query: Float[Array, "heads tokens head_dim"]
@@ -95,20 +92,18 @@ class LowRankCoupling:
         every_token = jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape))
         return jax.vmap(self.product, in_axes=1, out_axes=1)(every_token)
 
-    def summarize(self, x: Float[Array, "heads tokens"]) -> tuple[Float[Array, "..."], ...]:
+    def rows(self) -> LowRankRows:
+        """As sequential solvers read it."""
         projected = _einsum("hnd,hde->hne", self.query, self.gram) if self.projected is None else self.projected
-        return self._project(x), self._total(x), projected
+        return LowRankRows(skew(self.query), skew(projected), self.shift[:, 0], skew(self.curvature))
 
-    def product_at(
-        self, summary: Any, bits: Float[Array, "heads"], tokens: Int[Array, "heads"]
-    ) -> Float[Array, "heads"]:
-        projection, total, projected = summary
-        full = jnp.sum(_rows(projected, tokens) * projection, axis=-1) - self.shift[:, 0] * total
-        return full - _entries(self.curvature, tokens) * bits
-
-    def update(self, summary: Any, tokens: Int[Array, "heads"], change: Float[Array, "heads"]) -> Any:
-        projection, total, projected = summary
-        return projection + change[:, None] * _rows(self.query, tokens), total + change, projected
+    def factor_form(self) -> CouplingFactor:
+        """As block samplers read it."""
+        # Eigenvalues, where a Cholesky factor would not exist: keys of equal direction make gram singular.
+        values, vectors = jnp.linalg.eigh(self.gram)
+        root = vectors * jnp.sqrt(jnp.maximum(values, 0))[:, None]
+        factor = _einsum("hnd,hde->hne", self.query, root)
+        return CouplingFactor(_with_uniform(factor, self.shift, self.valid), self.curvature)
 
     def _project(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads head_dim"]:
         return _einsum("hn,hnd->hd", x, self.query)
@@ -206,12 +201,13 @@ def _where_valid(values: Float[Array, "heads tokens"], valid: Float[Array, "toke
     return values if valid is None else values * valid[None]
 
 
-def _entries(array: Float[Array, "heads tokens"], tokens: Int[Array, "heads"]) -> Float[Array, "heads"]:
-    return jnp.take_along_axis(array, tokens[:, None], axis=1)[:, 0]
-
-
-def _rows(array: Float[Array, "heads tokens width"], tokens: Int[Array, "heads"]) -> Float[Array, "heads width"]:
-    return jnp.take_along_axis(array, tokens[:, None, None], axis=1)[:, 0]
+def _with_uniform(
+    factor: Float[Array, "heads tokens width"], shift: Float[Array, "heads 1"], valid: Float[Array, "tokens"] | None
+) -> Float[Array, "heads tokens width_and_one"]:
+    """The factor and a column for the uniform couplings -shift >= 0."""
+    uniform = jnp.broadcast_to(jnp.sqrt(jnp.maximum(-shift, 0)), factor.shape[:2])
+    columns = jnp.concatenate([factor, uniform[..., None]], axis=-1)
+    return columns if valid is None else columns * valid[None, :, None]
 
 
 def _einsum(subscripts: str, *operands: Float[Array, "..."]) -> Float[Array, "..."]:

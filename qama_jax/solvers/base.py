@@ -1,6 +1,7 @@
 """The one driver: `solve` runs any solver on any problem and returns a `Solution`."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -19,8 +20,11 @@ class Solver(Protocol):
 
     num_reads: int
 
-    def sample(self, key: Key[Array, ""], problem: Problem) -> tuple[Bits, dict[str, Array]]:
-        """One read: bits of shape `problem.shape`, and what else there is to know of the run."""
+    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
+        """All reads: bits [num_reads, *problem.shape], and what else there is to know of the run.
+
+        `initial_bits` has the shape of the result, or is None: then the solver starts where it likes.
+        """
         ...
 
 
@@ -32,7 +36,7 @@ class Solution(NamedTuple):
       energy: its energy.
       reads: int8, [num_reads, *problem.shape].
       read_energies: [num_reads].
-      info: diagnostics of the solver, an array for each name, with a leading axis of reads.
+      info: diagnostics of the solver, an array for each name; see the solver for their shapes.
     """
 
     bits: Int8[Array, "..."]
@@ -47,19 +51,22 @@ class Solution(NamedTuple):
         return 2 * self.bits - 1
 
 
-def solve(key: Key[Array, ""], problem: Problem, solver: Solver) -> Solution:
+def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits: Bits | None = None) -> Solution:
     """Minimises `problem` with `solver`; compiled, and usable under `jax.jit` and `jax.vmap`.
 
     Args:
       key: typed PRNG key, `jax.random.key(seed)`. Equal keys give equal solutions.
       problem: one problem; `jax.vmap(solve, in_axes=(0, 0, None))` solves a batch of different ones in one call.
       solver: what to run, static: a change of its settings compiles anew.
+      initial_bits: warm start, `problem.shape` for all reads or [num_reads, *problem.shape], such as
+        `Solution.reads` of another solver. None: each solver's own start.
 
     Returns:
       The `Solution`, detached: no gradient flows through it.
 
     Raises:
-      ValueError: if `key` is no single typed key, `problem` carries a batch axis, or either is of another type.
+      ValueError: if `key` is no single typed key, `problem` carries a batch axis, `initial_bits` does not fit, or
+        any is of another type.
 
     Example:
       >>> import jax, qama_jax
@@ -76,22 +83,48 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver) -> Solution:
     if isinstance(solver, type) or not isinstance(solver, Solver):
         raise ValueError(f"solver must be an instance such as qama_jax.SimulatedBifurcation(), got {solver!r}")
     check_key(key, "key")
-    problem.shape  # noqa: B018 - raises where the problem carries a batch axis
-    return _solve(key, problem, solver)
+    reads = (solver.num_reads, *problem.shape)  # raises where the problem carries a batch axis
+    if initial_bits is not None:
+        initial_bits = jnp.asarray(initial_bits)
+        if initial_bits.shape not in (problem.shape, reads):
+            raise ValueError(
+                f"initial_bits must have the shape {problem.shape} of the problem's bits, or {reads} for "
+                f"num_reads={solver.num_reads}, got {initial_bits.shape}"
+            )
+        if not (initial_bits.dtype == jnp.bool_ or jnp.issubdtype(initial_bits.dtype, jnp.integer)):
+            raise ValueError(f"initial_bits must be integers 0 and 1 or boolean, got {initial_bits.dtype}")
+        initial_bits = jnp.broadcast_to(initial_bits, reads)
+    return _solve(key, problem, solver, initial_bits)
 
 
 @functools.partial(jax.jit, static_argnames="solver", inline=True)
-def _solve(key: Key[Array, ""], problem: Problem, solver: Solver) -> Solution:
+def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: Bits | None) -> Solution:
     problem = jax.lax.stop_gradient(problem)
-    if solver.num_reads == 1:
-        # Without an axis of size 1 in the innermost loop, which costs XLA a transposition in every product.
-        reads, info = jax.tree.map(lambda leaf: leaf[None], solver.sample(key, problem))
-    else:
-        reads, info = jax.vmap(solver.sample, in_axes=(0, None))(jax.random.split(key, solver.num_reads), problem)
+    if initial_bits is not None:
+        initial_bits = jax.vmap(problem.clamp)((initial_bits > 0).astype(jnp.int8))
+    reads, info = solver.sample(key, problem, initial_bits)
     reads = jax.vmap(problem.clamp)(reads)
     energies = jax.vmap(problem.energy)(reads)
     best = jnp.argmin(energies)
     return Solution(reads[best], energies[best], reads, energies, info)
+
+
+def start_bits(key: Key[Array, ""], problem: Problem, num_reads: int, initial_bits: Bits | None) -> Bits:
+    """The warm start, or independent fair bits: [num_reads, *problem.shape]."""
+    if initial_bits is not None:
+        return initial_bits
+    return jax.random.bernoulli(key, shape=(num_reads, *problem.shape)).astype(jnp.int8)
+
+
+def map_reads(
+    read: Callable[[Key[Array, ""], Bits | None], Any], key: Key[Array, ""], num_reads: int, initial_bits: Bits | None
+) -> Any:
+    """`read(key, initial_bits)` for every read, on a leading axis."""
+    if num_reads == 1:
+        # Without an axis of size 1 in the innermost loop, which costs XLA a transposition in every product.
+        initial = None if initial_bits is None else initial_bits[0]
+        return jax.tree.map(lambda leaf: leaf[None], read(key, initial))
+    return jax.vmap(read)(jax.random.split(key, num_reads), initial_bits)
 
 
 def check_key(key: Any, name: str) -> None:
@@ -109,8 +142,15 @@ def check_positive(**settings: float) -> None:
             raise ValueError(f"{name} must be positive, got {value!r}")
 
 
-def check_count(**settings: int) -> None:
-    """Raises `ValueError` for the first setting that is not an integer of at least 1."""
+def check_count(minimum: int = 1, **settings: int) -> None:
+    """Raises `ValueError` for the first setting that is not an integer of at least `minimum`."""
     for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+
+
+def check_choice(choices: tuple[str, ...], **settings: str) -> None:
+    """Raises `ValueError` for the first setting that is not one of `choices`."""
+    for name, value in settings.items():
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

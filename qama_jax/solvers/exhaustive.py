@@ -18,13 +18,15 @@ class Exhaustive:
     """Computes the energy of every state and returns a lowest one; at most 24 bits. The key has no effect.
 
     Raises:
-      ValueError: when solving a problem of more than 24 bits.
+      ValueError: when solving a problem of more than 24 bits, or from a warm start.
     """
 
     num_reads = 1
 
-    def sample(self, key: Key[Array, ""], problem: Problem) -> tuple[Bits, dict[str, Array]]:
+    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
         del key
+        if initial_bits is not None:
+            raise ValueError("initial_bits cannot be honoured: Exhaustive visits every state; leave them out")
         num_bits = math.prod(problem.shape)
         if num_bits > _MAX_BITS:
             raise ValueError(
@@ -45,7 +47,7 @@ class Exhaustive:
         start = jnp.int32(0), jnp.asarray(jnp.inf, problem.dtype)
         blocks = jnp.arange(2 ** (num_bits - block_bits), dtype=jnp.int32)
         (state, _), _ = jax.lax.scan(lowest_of_block, start, blocks)
-        return _to_bits(state, problem.shape), {}
+        return _to_bits(state, problem.shape)[None], {}
 
 
 def _to_bits(state: Int[Array, ""], shape: tuple[int, ...]) -> Bits:

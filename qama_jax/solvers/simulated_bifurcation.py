@@ -1,39 +1,49 @@
-"""Ballistic simulated bifurcation."""
+"""Simulated bifurcation."""
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count, check_positive
+from qama_jax.solvers.base import check_choice, check_count, check_positive, map_reads
 from qama_jax.solvers.descent import descend
+from qama_jax.solvers.schedules import Schedule, check_schedule, evaluate
 
 
 @dataclasses.dataclass(frozen=True)
 class SimulatedBifurcation:
-    """Ballistic simulated bifurcation, then descent to a local minimum. The training default.
+    """Simulated bifurcation, then descent to a local minimum. The training default.
 
-    Oscillators with positions x in [-1, 1] and momenta y follow, at step k of K with pump `a = final_pump · k/K`,
+    Oscillators with positions x in [-1, 1] and momenta y follow, with a pump a that rises over the run,
 
         y += Δt [(a - 1) x + c F(x)],    x += Δt y,    and where |x| > 1: x = sign(x), y = 0
 
-    F being half the field of the problem at the relaxed bits (1 + x)/2, the force of the Ising form. The bits are
-    the signs. c is `coupling_strength` over the root-mean-square row norm of the Ising couplings, so that one
-    setting serves every size and scale of problem; each step costs one `couple` and moves all bits at once.
+    F being half the field of the problem at the relaxed bits (1 + x)/2, the force of the Ising form ("ballistic"), or
+    at the bits that the signs of x give ("discrete"). Heating adds Δt γ times the momentum before the step, so that an
+    oscillator stopped by a wall is not at rest. The bits are the signs. c is `coupling_strength` over the
+    root-mean-square row norm of the Ising couplings, so that one setting serves every size and scale of problem; each
+    step costs one `couple` and moves all bits at once.
 
     Args:
-      num_steps: K. Beyond 60, more steps hardly lower the energies of attention problems; more reads do.
+      num_steps: steps of integration. Beyond 60, more hardly lower the energies of attention problems; more reads do.
       num_reads: independent runs; the best is the solution.
+      mode: "ballistic" or "discrete".
+      heating: γ, 0 for none.
       time_step: Δt, in units of the oscillators' period over 2π.
       coupling_strength: c before scaling; 1 is the largest value at which the explicit steps stay stable on
         attention problems, 0.5 is what the references use for random couplings.
-      final_pump: pump at the last step, in units of the threshold of a free oscillator. Below 1 oscillators
-        that the couplings hold near 0 stay undecided longer, and the descent places them.
+      pump: schedule of a in units of the threshold of a free oscillator, a tuple (linear between its values) or a
+        function of the fraction done. Ending below 1, oscillators that the couplings hold near 0 stay undecided
+        longer, and the descent places them.
       initial_amplitude: positions and momenta start uniform in ± this. None means 0.1 for a single read, and 1 for
-        several, which have to differ to be worth their cost.
+        several, which have to differ to be worth their cost. In a warm start positions have the signs of the bits.
       max_descent_steps: limit of the descent; a step costs about as much as one of the dynamics.
+      record_energy: adds `energy_trace` [num_reads, num_steps], of the signs, to the info.
+
+    Info: `descent_steps` [num_reads].
 
     Raises:
       ValueError: if a setting is out of range.
@@ -41,48 +51,59 @@ class SimulatedBifurcation:
     References:
       Goto et al., "High-performance combinatorial optimization based on classical mechanics",
       Science Advances 7, eabe7953 (2021).
+      Kanao and Goto, "Simulated bifurcation assisted by thermal fluctuation", Communications Physics 5, 153 (2022).
     """
 
     num_steps: int = 60
     num_reads: int = 1
+    mode: Literal["ballistic", "discrete"] = "ballistic"
+    heating: float = 0.0
     time_step: float = 1.0
     coupling_strength: float = 1.0
-    final_pump: float = 0.6
+    pump: Schedule = (0.0, 0.6)
     initial_amplitude: float | None = None
     max_descent_steps: int = 32
+    record_energy: bool = False
 
     def __post_init__(self):
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
+        check_count(0, max_descent_steps=self.max_descent_steps)
+        check_choice(("ballistic", "discrete"), mode=self.mode)
         check_positive(time_step=self.time_step, coupling_strength=self.coupling_strength)
+        check_schedule("pump", self.pump)
         if self.initial_amplitude is not None:
             check_positive(initial_amplitude=self.initial_amplitude)
-        if not 0 <= self.final_pump <= 1:
-            raise ValueError(f"final_pump must be between 0 and 1, got {self.final_pump!r}")
-        if (
-            isinstance(self.max_descent_steps, bool)
-            or not isinstance(self.max_descent_steps, int)
-            or self.max_descent_steps < 0
-        ):
-            raise ValueError(f"max_descent_steps must be an integer >= 0, got {self.max_descent_steps!r}")
+        if not self.heating >= 0:
+            raise ValueError(f"heating must not be negative, got {self.heating!r}")
 
-    def sample(self, key: Key[Array, ""], problem: Problem) -> tuple[Bits, dict[str, Array]]:
+    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
         dtype = problem.dtype
         # Fields are linear, so one constant and the bare couplings of x give the field at (1 + x)/2.
         centre = problem.field(jnp.full(problem.shape, 0.5, dtype))
         scale = problem.coupling_scale()
         strength = self.coupling_strength / jnp.where(scale > 0, scale, 1)
+        pumps = evaluate(self.pump, self.num_steps, dtype)
 
-        def step(index, state):
+        def step(state, pump):
             x, y = state
-            pump = self.final_pump * (index + 1).astype(dtype) / self.num_steps
-            force = 2 * centre + problem.couple(x)
-            y = y + self.time_step * ((pump - 1) * x + strength * force)
-            moved = x + self.time_step * y
-            return jnp.clip(moved, -1, 1), jnp.where(jnp.abs(moved) > 1, 0, y)
+            force = 2 * centre + problem.couple(jnp.sign(x) if self.mode == "discrete" else x)
+            pushed = y + self.time_step * ((pump - 1) * x + strength * force)
+            moved = x + self.time_step * pushed
+            x, pushed = jnp.clip(moved, -1, 1), jnp.where(jnp.abs(moved) > 1, 0, pushed)
+            state = x, pushed + self.time_step * self.heating * y if self.heating else pushed
+            return state, problem.energy(_signs(problem, state[0])) if self.record_energy else None
 
-        amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 1.0)
-        x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), dtype, -1, 1)
-        x, _ = jax.lax.fori_loop(0, self.num_steps, step, (x, y))
-        bits = problem.clamp((x > 0).astype(jnp.int8))
-        bits, descent_steps = descend(problem, bits, self.max_descent_steps)
-        return bits, {"descent_steps": descent_steps}
+        def read(key, initial_bits):
+            amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 1.0)
+            x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), dtype, -1, 1)
+            if initial_bits is not None:
+                x = jnp.abs(x) * (2 * initial_bits.astype(dtype) - 1)
+            (x, _), trace = jax.lax.scan(step, (x, y), pumps)
+            bits, descent_steps = descend(problem, _signs(problem, x), self.max_descent_steps)
+            return bits, {"descent_steps": descent_steps} | ({"energy_trace": trace} if self.record_energy else {})
+
+        return map_reads(read, key, self.num_reads, initial_bits)
+
+
+def _signs(problem: Problem, x: Array) -> Bits:
+    return problem.clamp((x > 0).astype(jnp.int8))

@@ -1,0 +1,101 @@
+"""Simulated quantum annealing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from qama_jax.problems.base import Bits, Problem
+from qama_jax.solvers.base import check_count, check_positive, start_bits
+from qama_jax.solvers.schedules import Schedule, beta_range, check_schedule, evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class PathIntegralAnnealing:
+    """Simulated quantum annealing: path-integral Monte Carlo of a transverse-field Ising model.
+
+    Equation (2), `H_t = α_t H_initial + β_t H_problem` with `H_initial = -Γ Σ_i σˣ_i`: the field that flips spins falls
+    while the problem's weight rises. Trotter slices, copies of the bits on a ring, follow the classical weight
+
+        exp(-(B/P) β_t Σ_k E(s_k) + J⊥ Σ_k s_k · s_{k+1}),    J⊥ = ½ ln coth(B α_t Γ / P)
+
+    B being the inverse temperature, P the number of slices, s = ±1. A sweep visits every bit by heat-bath in all slices
+    at once, even slices first; on attention problems one of every head a step. A read is the lowest slice at the end.
+
+    Args:
+      num_sweeps: visits of every bit in every slice.
+      num_reads: independent runs; the best is the solution.
+      num_slices: P, even.
+      slice_beta: B/P in 1/energy; None takes the cold end of the range that `SimulatedAnnealing` finds.
+      transverse_field: schedule of B α_t Γ / P, no unit: a tuple (linear between its values) or a function of the
+        fraction done. At 3 slices are all but free of each other, at 0.1 bound with J⊥ = 1.2.
+      problem_weight: schedule of β_t.
+      record_energy: adds `energy_trace` [num_reads, num_sweeps], of the lowest slice, to the info.
+
+    Info: `slices` [num_reads, num_slices, *problem.shape], at the end.
+
+    Raises:
+      ValueError: if a setting is out of range.
+
+    References:
+      arXiv:2504.11083v2, equation (2); Martonak, Santoro, Tosatti, "Quantum annealing by the path-integral Monte
+      Carlo method", Physical Review B 66, 094203 (2002).
+    """
+
+    num_sweeps: int = 100
+    num_reads: int = 1
+    num_slices: int = 8
+    slice_beta: float | None = None
+    transverse_field: Schedule = (3.0, 0.05)
+    problem_weight: Schedule = (0.0, 1.0)
+    record_energy: bool = False
+
+    def __post_init__(self):
+        check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
+        check_count(2, num_slices=self.num_slices)
+        if self.num_slices % 2:
+            raise ValueError(f"num_slices must be even, so that even and odd slices alternate, got {self.num_slices}")
+        if self.slice_beta is not None:
+            check_positive(slice_beta=self.slice_beta)
+        check_schedule("transverse_field", self.transverse_field)
+        check_schedule("problem_weight", self.problem_weight)
+
+    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
+        dtype, chains = problem.dtype, (self.num_reads, self.num_slices)
+        slice_beta = beta_range(problem)[1] if self.slice_beta is None else jnp.asarray(self.slice_beta, dtype)
+        weight = slice_beta * evaluate(self.problem_weight, self.num_sweeps, dtype)
+        transverse = jnp.maximum(evaluate(self.transverse_field, self.num_sweeps, dtype), jnp.finfo(dtype).tiny)
+        # ½ ln coth u
+        binding = -jnp.log(jnp.tanh(transverse)) / 2
+        even = jnp.arange(self.num_slices) % 2 == 0
+        sweeper = problem.sweeper()
+
+        def sweep(state, row):
+            index, weight, binding = row
+
+            def choose(noise, bits, field):
+                drive = (weight * field + noise).reshape(*chains, -1)
+                spins = (2 * bits - 1).reshape(*chains, -1)
+                for turn in (even, ~even):
+                    neighbours = jnp.roll(spins, 1, axis=1) + jnp.roll(spins, -1, axis=1)
+                    drawn = jnp.where(drive + 2 * binding * neighbours > 0, 1, -1).astype(dtype)
+                    spins = jnp.where(turn[None, :, None], drawn, spins)
+                return ((1 + spins) / 2).reshape(bits.shape)
+
+            noise = jax.random.logistic(jax.random.fold_in(key, index), state.shape, dtype)
+            state = sweeper.sweep(state, noise, choose)
+            return state, energies(state).min(axis=1) if self.record_energy else None
+
+        def energies(state):
+            return jax.vmap(problem.energy)(sweeper.restore(state, problem.shape)).reshape(chains)
+
+        start_key, key = jax.random.split(key)
+        if initial_bits is not None:
+            initial_bits = jnp.repeat(initial_bits, self.num_slices, axis=0)
+        start = sweeper.arrange(start_bits(start_key, problem, self.num_reads * self.num_slices, initial_bits))
+        state, trace = jax.lax.scan(sweep, start, (jnp.arange(self.num_sweeps), weight, binding))
+        slices = sweeper.restore(state, problem.shape).reshape(*chains, *problem.shape)
+        lowest = jnp.argmin(energies(state), axis=1)
+        bits = jax.vmap(lambda slices, index: slices[index])(slices, lowest)
+        return bits, {"slices": slices} | ({"energy_trace": trace.T} if self.record_energy else {})

@@ -1,0 +1,59 @@
+"""Simulated annealing by single flips."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+from jaxtyping import Array, Key
+
+from qama_jax.problems.base import Bits, Problem
+from qama_jax.solvers.base import check_choice, check_count, start_bits
+from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
+from qama_jax.solvers.transitions import anneal, make_transition
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedAnnealing:
+    """Simulated annealing: sweeps of single flips at falling temperature. The paper's training solver.
+
+    On attention problems a step flips one bit of every head, H at once and exactly (they share no edge), at O(D) a
+    bit. At a fixed temperature, `beta_range=(β, β)`, the reads are samples of the Boltzmann distribution, once
+    `num_sweeps` is long enough. The state at the end is returned; warm starts begin at the hot end unless
+    `beta_range` says otherwise.
+
+    Args:
+      num_sweeps: visits of every bit; one at each inverse temperature.
+      num_reads: independent runs; the best is the solution.
+      beta_range: inverse temperatures (hot, cold) in 1/energy; None finds them from the problem, as
+        dwave-samplers does.
+      beta_schedule: "geometric" or "linear" between the ends of the range; or the inverse temperatures themselves,
+        as a tuple, interpolated linearly, or as a function of the fraction of sweeps done.
+      update: "metropolis" or "heat_bath".
+      record_energy: adds `energy_trace` [num_reads, num_sweeps] to the info.
+
+    Info: `beta` [num_sweeps].
+
+    Raises:
+      ValueError: if a setting is out of range.
+
+    References:
+      Kirkpatrick, Gelatt, Vecchi, "Optimization by simulated annealing", Science 220, 671 (1983).
+    """
+
+    num_sweeps: int = 200
+    num_reads: int = 1
+    beta_range: tuple[float, float] | None = None
+    beta_schedule: BetaSchedule = "geometric"
+    update: Literal["metropolis", "heat_bath"] = "metropolis"
+    record_energy: bool = False
+
+    def __post_init__(self):
+        check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
+        check_betas(self.beta_range, self.beta_schedule)
+        check_choice(("metropolis", "heat_bath"), update=self.update)
+
+    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
+        start_key, key = jax.random.split(key)
+        bits = start_bits(start_key, problem, self.num_reads, initial_bits)
+        schedule = betas(problem, self.num_sweeps, self.beta_range, self.beta_schedule)
+        return anneal(key, problem, make_transition(problem, self.update), bits, schedule, self.record_energy)

@@ -1,0 +1,130 @@
+"""Markov transitions that leave the Boltzmann distribution of a problem invariant, for many replicas at once."""
+
+import dataclasses
+import functools
+from typing import Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from qama_jax.problems.base import Bits, Problem, register_pytree
+from qama_jax.problems.blocks import Blocks
+from qama_jax.problems.sweeps import Sweeper
+
+Update = Literal["metropolis", "heat_bath", "block"]
+
+
+class Transition(Protocol):
+    """One sweep over the bits at an inverse temperature for each replica."""
+
+    def arrange(self, bits: Bits) -> Array:
+        """A state from bits [replicas, *problem.shape]."""
+        ...
+
+    def restore(self, state: Array, shape: tuple[int, ...]) -> Bits:
+        """Bits [replicas, *shape] from a state."""
+        ...
+
+    def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
+        """The state after a sweep."""
+        ...
+
+    def exchange(self, state: Array, order: Array) -> Array:
+        """The state with its replicas in another order."""
+        ...
+
+
+@register_pytree
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sweep:
+    """Single flips, colour by colour."""
+
+    sweeper: Sweeper
+
+    def arrange(self, bits: Bits) -> Float[Array, "colors replicas heads"]:
+        return self.sweeper.arrange(bits)
+
+    def restore(self, state: Float[Array, "colors replicas heads"], shape: tuple[int, ...]) -> Bits:
+        return self.sweeper.restore(state, shape)
+
+    def exchange(self, state: Float[Array, "colors replicas heads"], order: Array) -> Array:
+        return state[:, order]
+
+
+class HeatBath(_Sweep):
+    """Every bit drawn from its distribution given all others: 1 with probability `1 / (1 + exp(-β field))`."""
+
+    def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
+        noise = jax.random.logistic(key, state.shape, state.dtype)
+        return self.sweeper.sweep(state, noise, functools.partial(heat_bath, beta))
+
+
+class Metropolis(_Sweep):
+    """Every bit proposed to flip, accepted with probability `min(1, exp(-β ΔE))`."""
+
+    def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
+        noise = jax.random.exponential(key, state.shape, state.dtype)
+        return self.sweeper.sweep(state, noise, functools.partial(metropolis, beta))
+
+
+def heat_bath(beta: Float[Array, "replicas"], noise: Array, bits: Array, field: Array) -> Array:
+    """New bits [replicas, heads] from standard logistic noise."""
+    del bits
+    return (beta[:, None] * field + noise > 0).astype(field.dtype)
+
+
+def metropolis(beta: Float[Array, "replicas"], noise: Array, bits: Array, field: Array) -> Array:
+    """New bits [replicas, heads] from standard exponential noise."""
+    flips = beta[:, None] * (2 * bits - 1) * field <= noise
+    return jnp.where(flips, 1 - bits, bits)
+
+
+@register_pytree
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlockUpdate:
+    """All tokens at once, see `qama_jax.problems.blocks`."""
+
+    blocks: Blocks
+
+    def arrange(self, bits: Bits) -> Float[Array, "replicas heads tokens"]:
+        return self.blocks.arrange(bits)
+
+    def restore(self, state: Float[Array, "replicas heads tokens"], shape: tuple[int, ...]) -> Bits:
+        return self.blocks.restore(state, shape)
+
+    def exchange(self, state: Float[Array, "replicas heads tokens"], order: Array) -> Array:
+        return state[order]
+
+    def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
+        return self.blocks.update(key, state, beta)
+
+
+def make_transition(problem: Problem, update: Update) -> Transition:
+    """The transition by its name."""
+    if update == "block":
+        return BlockUpdate(problem.blocks())
+    return (HeatBath if update == "heat_bath" else Metropolis)(problem.sweeper())
+
+
+def anneal(
+    key: Key[Array, ""],
+    problem: Problem,
+    transition: Transition,
+    bits: Bits,
+    betas: Float[Array, "num_sweeps"],
+    record_energy: bool,
+) -> tuple[Bits, dict[str, Array]]:
+    """One sweep at each inverse temperature, for all replicas; returns bits and `energy_trace` if it is asked for."""
+    replicas = bits.shape[0]
+
+    def step(state, row):
+        index, beta = row
+        state = transition(jax.random.fold_in(key, index), state, jnp.broadcast_to(beta, replicas))
+        if not record_energy:
+            return state, None
+        return state, jax.vmap(problem.energy)(transition.restore(state, problem.shape))
+
+    state, trace = jax.lax.scan(step, transition.arrange(bits), (jnp.arange(betas.size), betas))
+    info = {"beta": betas}
+    return transition.restore(state, problem.shape), info | ({"energy_trace": trace.T} if record_energy else {})

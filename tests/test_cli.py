@@ -1,0 +1,219 @@
+"""The command: what it prints, and that bad input is one line and exit code 2."""
+
+import importlib.metadata
+import io
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import qama_jax
+from qama_jax import cli
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+ROOT = Path(__file__).parent.parent
+TRIANGLE = "3 3\n1 2 1\n2 3 2\n1 3 -1\n"
+
+
+@pytest.fixture
+def triangle(tmp_path):
+    path = tmp_path / "triangle.rudy"
+    path.write_text(TRIANGLE)
+    return path
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    return run
+
+
+@pytest.fixture
+def fail(capsys):
+    def fail(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert caught.value.code == 2
+        assert out == ""
+        return err
+
+    return fail
+
+
+def test_max_cut(run, triangle):
+    report = json.loads(run("solve", triangle, "--reads", 5, "--seed", 3))
+    assert report["energy"] == -3.0
+    assert report["cut"] == 3.0
+    assert report["bits"] in ([0, 1, 0], [1, 0, 1])
+    assert len(report["read_energies"]) == 5
+    assert report["seed"] == 3
+    assert report["solver"] == repr(qama_jax.SimulatedBifurcation(num_reads=5))
+    assert report["seconds"].keys() == {"compile", "run"}
+    assert report["versions"] == {"qama-jax": importlib.metadata.version("qama-jax"), "jax": jax.__version__}
+    assert report["device"]["platform"] == jax.default_backend()
+    assert (report["format"], report["num_bits"]) == ("rudy", 3)
+
+
+def test_qubo_of_biqmac_and_its_exact_solution(run, tmp_path):
+    path = tmp_path / "small.sparse"
+    path.write_text("# comment\n2 3\n1 1 -1\n2 2 -4\n1 2 2\n")
+    report = json.loads(run("solve", path, "--solver", "exhaustive", "--seed", 0))
+    assert (report["energy"], report["bits"], report["read_energies"]) == (-4.0, [0, 1], [-4.0])
+    assert "cut" not in report
+
+
+def test_matrix_and_output_file(run, tmp_path):
+    """The result is that of `solve` with the seed's key."""
+    matrix = np.random.default_rng(0).normal(size=(30, 30))
+    np.save(tmp_path / "matrix.npy", matrix)
+    output = tmp_path / "result.json"
+    settings = ["--set", "num_steps=7", "--set", "num_reads=4", "--set", "initial_amplitude=0.5"]
+    assert run("solve", tmp_path / "matrix.npy", *settings, "--seed", 5, "--output", output) == ""
+    report = json.loads(output.read_text())
+    solver = qama_jax.SimulatedBifurcation(num_steps=7, num_reads=4, initial_amplitude=0.5)
+    solution = qama_jax.solve(jax.random.key(5), qama_jax.Qubo(matrix), solver)
+    np.testing.assert_allclose(report["read_energies"], solution.read_energies, rtol=1e-5)
+    np.testing.assert_array_equal(report["bits"], solution.bits)
+    assert report["solver"] == repr(solver)
+
+
+def test_many_reads_are_as_many_as_asked_for(run, tmp_path):
+    """In several calls of equal size, each with its own randomness, the surplus dropped."""
+    matrix = np.random.default_rng(0).normal(size=(60, 60))
+    np.save(tmp_path / "matrix.npy", matrix)
+    settings = ["--set", "num_steps=2", "--set", "max_descent_steps=0"]
+    reports = [
+        json.loads(run("solve", tmp_path / "matrix.npy", *settings, "--reads", 35, "--seed", seed))
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = (report["read_energies"] for report in reports)
+    assert len(first) == len(set(first)) == 35
+    assert first == again
+    assert first != other
+    assert reports[0]["energy"] == min(first)
+    x = np.array(reports[0]["bits"])
+    np.testing.assert_allclose(reports[0]["energy"], x @ matrix @ x, rtol=1e-4)
+
+
+def test_fresh_seeds_are_reported(run, triangle):
+    first, second = (json.loads(run("solve", triangle))["seed"] for _ in range(2))
+    assert first != second
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_bar_only_on_a_terminal(run, triangle, monkeypatch):
+    run("solve", triangle, "--reads", 40)  # asserts that stderr stays empty
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    cli.main(["solve", str(triangle), "--reads", "40"])
+    assert "40/40" in terminal.getvalue()
+
+
+def test_list_of_solvers(run):
+    lines = dict(line.split(maxsplit=1) for line in run("solvers").splitlines())
+    assert {"simulated-bifurcation", "exhaustive"} <= lines.keys()
+    for name in lines:
+        assert "".join(part.capitalize() for part in name.split("-")) in vars(qama_jax.solvers)
+    assert "lowest" in lines["exhaustive"]
+
+
+def test_settings_of_a_solver(run):
+    settings = dict(line.split(" = ") for line in run("solvers", "simulated-bifurcation").splitlines())
+    assert settings["num_steps"] == repr(qama_jax.SimulatedBifurcation().num_steps)
+    assert settings["initial_amplitude"] == "None"
+    assert "has no settings" in run("solvers", "exhaustive")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["solvers", "quantum"], "invalid choice: 'quantum'"),
+        (["solve"], "the following arguments are required: file"),
+        (["solve", "{file}", "--solver", "quantum"], "invalid choice: 'quantum'"),
+        (["solve", "{file}", "--reads", "many"], "invalid int value: 'many'"),
+        (["solve", "{file}", "--reads", "0"], "num_reads must be an integer >= 1"),
+        (["solve", "{file}", "--reads", "2", "--set", "num_reads=2"], "say the same"),
+        (["solve", "{file}", "--set", "num_steps=2", "--set", "num_steps=3"], "there twice"),
+        (["solve", "{file}", "--solver", "exhaustive", "--reads", "2"], "exhaustive makes 1 by its nature"),
+        (["solve", "{file}", "--seed", "-1"], "seed must be an integer between 0"),
+        (["solve", "{file}", "--set", "steps=3"], "no setting 'steps'; it has num_steps, num_reads"),
+        (["solve", "{file}", "--set", "steps"], "expected NAME=VALUE"),
+        (["solve", "{file}", "--set", "num_steps=ten"], "write strings in quotes"),
+        (["solve", "{file}", "--set", "num_steps={{[]}}"], "no Python literal"),
+        (["solve", "{file}", "--set", "num_steps=0"], "num_steps must be"),
+        (["solve", "{file}", "--set", "time_step='fast'"], "does not take these settings"),
+        (["solve", "{file}", "--format", "npy"], "is no .npy file"),
+        (["solve", "{file}", "--format", "biqmac", "--output", "{folder}"], "name a file in an existing folder"),
+        (["solve", "{file}", "--output", "{folder}/no/such"], "name a file in an existing folder"),
+        (["solve", "{folder}/missing.rudy"], "No such file"),
+        (["solve", "{folder}", "--format", "rudy"], "Is a directory"),
+        (["solve", "{folder}", "--format", "npy"], "Is a directory"),
+        (["solve", "{folder}/unknown.txt"], "pass --format rudy, biqmac, npy"),
+    ],
+)
+def test_bad_arguments(fail, triangle, arguments, message):
+    err = fail(*(argument.format(file=triangle, folder=triangle.parent) for argument in arguments))
+    assert message in err
+    assert len([line for line in err.splitlines() if "error:" in line]) == 1
+
+
+def save_archive(path):
+    with path.open("wb") as file:
+        np.savez(file, a=np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.rudy", lambda path: path.write_text("3 2\n1 2\n"), "truncated"),
+        ("a.npy", lambda path: path.write_bytes(b""), "is no .npy file"),
+        ("a.npy", lambda path: path.write_bytes(b"PK\x03\x04"), "is no .npy file"),
+        ("a.npy", lambda path: np.save(path, np.zeros((2, 3))), "matrix must be square"),
+        ("a.npy", lambda path: np.save(path, np.zeros((2, 2), complex)), "matrix must be real"),
+        ("a.npy", lambda path: np.save(path, np.array(["a"])), "does not hold one array of numbers"),
+        ("a.npy", lambda path: np.save(path, np.array([{}], object)), "is no .npy file"),
+        ("a.npy", lambda path: np.save(path, np.full((2, 2), np.nan)), "not finite"),
+        ("a.npy", save_archive, "does not hold one array of numbers"),
+        ("a.sparse", lambda path: path.write_text("1 1\n1 1 -1e300\n"), "overflow float32"),
+    ],
+)
+def test_bad_files(fail, tmp_path, name, write, message):
+    write(tmp_path / name)
+    err = fail("solve", tmp_path / name, "--seed", 0)
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_too_many_bits_for_the_solver(fail, tmp_path):
+    np.save(tmp_path / "large.npy", np.eye(30))
+    assert "at most 24 bits" in fail("solve", tmp_path / "large.npy", "--solver", "exhaustive")
+
+
+def test_as_a_process(triangle):
+    """As the script that pip writes calls it."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts["qama-jax"].split(":")
+    command = [sys.executable, "-c", f"import sys; from {module} import {function}; sys.exit({function}())"]
+    done = subprocess.run([*command, "solve", triangle, "--seed", "0"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["cut"] == 3.0
+    failed = subprocess.run([*command, "solve", triangle, "--seed", "x"], capture_output=True, text=True, timeout=120)
+    assert failed.returncode == 2
+    assert "Traceback" not in failed.stderr
