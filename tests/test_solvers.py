@@ -16,13 +16,15 @@ SOLVERS = {
     "bifurcation reads": qama_jax.SimulatedBifurcation(num_reads=3, num_steps=20),
     "bifurcation discrete heated": qama_jax.SimulatedBifurcation(num_reads=4, mode="discrete", heating=0.05),
     "annealing": qama_jax.SimulatedAnnealing(num_sweeps=30, num_reads=2),
-    "annealing heat-bath": qama_jax.SimulatedAnnealing(num_sweeps=30, update="heat_bath", beta_schedule="linear"),
+    "annealing heat-bath": qama_jax.SimulatedAnnealing(
+        num_sweeps=30, num_reads=4, update="heat_bath", beta_schedule="linear"
+    ),
     "tempering": qama_jax.ParallelTempering(num_sweeps=10, num_replicas=4, num_reads=2),
     "tempering block": qama_jax.ParallelTempering(num_sweeps=20, num_replicas=3, update="block"),
     "block Gibbs": qama_jax.BlockGibbs(num_sweeps=40, num_reads=4),
     "path integral": qama_jax.PathIntegralAnnealing(num_sweeps=20, num_slices=4, num_reads=2),
-    "coherent Ising machine": qama_jax.CoherentIsingMachine(num_steps=60, num_reads=2),
-    "mean field": qama_jax.MeanFieldAnnealing(num_steps=20, num_reads=4),
+    "coherent Ising machine": qama_jax.CoherentIsingMachine(num_steps=60, num_reads=4),
+    "mean field": qama_jax.MeanFieldAnnealing(num_steps=20, num_reads=8, initial_spread=0.5),
     "descent": qama_jax.SteepestDescent(num_reads=8),
     "exhaustive": qama_jax.Exhaustive(),
 }
@@ -191,7 +193,7 @@ def test_exhaustive_in_blocks():
         (lambda: qama_jax.SimulatedBifurcation(num_steps=0), "num_steps must be"),
         (lambda: qama_jax.SimulatedBifurcation(num_reads=1.5), "num_reads must be"),
         (lambda: qama_jax.SimulatedBifurcation(time_step=-1.0), "time_step must be positive"),
-        (lambda: qama_jax.SimulatedBifurcation(final_pump=1.5), "final_pump must be between"),
+        (lambda: qama_jax.SimulatedBifurcation(pump=0.6), "pump must be a function"),
         (lambda: qama_jax.SimulatedBifurcation(max_descent_steps=-1), "max_descent_steps must be"),
     ],
 )

@@ -101,7 +101,7 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits
 def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: Bits | None) -> Solution:
     problem = jax.lax.stop_gradient(problem)
     if initial_bits is not None:
-        initial_bits = jax.vmap(problem.clamp)((initial_bits > 0).astype(jnp.int8))
+        initial_bits = jax.vmap(problem.clamp)(initial_bits.astype(bool).astype(jnp.int8))
     reads, info = solver.sample(key, problem, initial_bits)
     reads = jax.vmap(problem.clamp)(reads)
     energies = jax.vmap(problem.energy)(reads)

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.base import check_choice, check_count, start_bits
@@ -82,10 +82,10 @@ class ParallelTempering:
         carry = transition.arrange(bits), start, jax.vmap(problem.energy)(start)
         (state, best, _), (accepted, trace) = jax.lax.scan(step, carry, jnp.arange(self.num_sweeps))
         replicas = transition.restore(state, problem.shape)
-        tried = (self.num_sweeps + 1 - jnp.arange(self.num_replicas - 1) % 2) // 2
+        tried = self.num_reads * ((self.num_sweeps + 1 - jnp.arange(self.num_replicas - 1) % 2) // 2)
         info = {
             "beta": ladder,
-            "exchange_rate": jnp.sum(accepted, axis=(0, 1)) / (jnp.maximum(tried, 1) * self.num_reads),
+            "exchange_rate": jnp.sum(accepted, axis=(0, 1)) / jnp.maximum(tried, 1),
             "replicas": replicas.reshape(*chains, *problem.shape),
             "replica_energies": jax.vmap(problem.energy)(replicas).reshape(chains),
         }
@@ -103,10 +103,10 @@ def _lower(
 
 def _exchanges(
     key: Key[Array, ""], beta: Float[Array, "replicas"], energies: Float[Array, "replicas"], parity: Int[Array, ""]
-) -> tuple[Int[Array, "replicas"], Bool[Array, "pairs"]]:
+) -> tuple[Int[Array, "replicas"], Int[Array, "pairs"]]:
     """The order of the states after the exchanges of one parity, and which neighbours exchanged."""
     pairs = jnp.arange(beta.size - 1)
     gain = (beta[:-1] - beta[1:]) * (energies[:-1] - energies[1:])
     accepted = (pairs % 2 == parity) & (-jax.random.exponential(key, pairs.shape, beta.dtype) < gain)
-    up, down = jnp.pad(accepted, (0, 1)), jnp.pad(accepted, (1, 0))
-    return jnp.arange(beta.size) + up - down, accepted
+    swaps = accepted.astype(jnp.int32)
+    return jnp.arange(beta.size) + jnp.pad(swaps, (0, 1)) - jnp.pad(swaps, (1, 0)), swaps
