@@ -20,7 +20,7 @@ SOLVERS = {
         num_sweeps=30, num_reads=4, update="heat_bath", beta_schedule="linear"
     ),
     "tempering": qama_jax.ParallelTempering(num_sweeps=10, num_replicas=4, num_reads=2),
-    "tempering block": qama_jax.ParallelTempering(num_sweeps=20, num_replicas=3, update="block"),
+    "tempering block": qama_jax.ParallelTempering(num_sweeps=40, num_reads=2, num_replicas=4, update="block"),
     "block Gibbs": qama_jax.BlockGibbs(num_sweeps=40, num_reads=4),
     "path integral": qama_jax.PathIntegralAnnealing(num_sweeps=20, num_slices=4, num_reads=2),
     "coherent Ising machine": qama_jax.CoherentIsingMachine(num_steps=60, num_reads=4),
@@ -97,8 +97,8 @@ class TestContract:
         if isinstance(solver, qama_jax.Exhaustive):
             np.testing.assert_allclose(gaps, 0, atol=1e-5)
         # A short run may miss a problem, not most of them; problems this small have few levels, so that a miss is far.
-        assert np.sum(np.array(gaps) < 1e-4) >= 4
-        assert np.mean(gaps) < 0.1
+        assert np.sum(np.array(gaps) < 1e-4) >= 3
+        assert np.mean(gaps) < 0.05
 
     def test_no_gradient_flows_through(self, make_problem, solver):
         problem = make_problem(0)

@@ -131,6 +131,10 @@ class AttentionHamiltonian(Problem):
         exists = self._valid(jnp.ones(self.shape, self.dtype)) > 0
         return Blocks(self.coupling.factor_form(), self.linear, self.penalty, exists)
 
+    def lowest_eigenvalue(self) -> Float[Array, ""]:
+        """That of the penalty; couplings within a head are a square but for their diagonal, and add little."""
+        return -self.penalty * (self.shape[0] - 1)
+
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """See `Problem`; the largest is the Cauchy-Schwarz bound, as rows of J are never formed."""
         spread = self.coupling_scale()

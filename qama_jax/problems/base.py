@@ -45,9 +45,9 @@ class Problem:
         E(x) = offset - Σ_i b_i x_i - ½ Σ_{i≠j} C_ij x_i x_j,    C symmetric
 
     Subclasses are pytrees without a batch axis (`jax.vmap` gives batches) and define `shape`, `linear` (b), `energy`,
-    `couple` (the product C x) and `coupling_scale`, and for the samplers `flip_energy_range`, `sweeper` and `blocks`;
-    everything else follows. `couple` and `field` also take relaxed bits, any real numbers, which is what the
-    continuous solvers move.
+    `couple` (the product C x), `coupling_scale` and `lowest_eigenvalue`, and for the samplers `flip_energy_range`,
+    `sweeper` and `blocks`; everything else follows. `couple` and `field` also take relaxed bits, any real numbers,
+    which is what the continuous solvers move.
     """
 
     linear: Float[Array, "..."]
@@ -68,6 +68,10 @@ class Problem:
 
     def coupling_scale(self) -> Float[Array, ""]:
         """Root mean square, over the bits, of the norm of a row of C: the spread of the fields."""
+        raise NotImplementedError
+
+    def lowest_eigenvalue(self) -> Float[Array, ""]:
+        """Estimate of the lowest eigenvalue of C, which bounds the step of explicit dynamics; at most 0."""
         raise NotImplementedError
 
     def energy(self, bits: Num[Array, "..."]) -> Float[Array, ""]:

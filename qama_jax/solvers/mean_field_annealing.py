@@ -44,7 +44,7 @@ class MeanFieldAnnealing:
     num_reads: int = 1
     beta_range: tuple[float, float] | None = None
     beta_schedule: BetaSchedule = "geometric"
-    damping: float = 0.5
+    damping: float = 0.8
     initial_spread: float = 0.1
     max_descent_steps: int = 32
     record_energy: bool = False
