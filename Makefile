@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint benchmark-solver benchmark-layer
+.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer
 
 install: $(VENV)/.installed
 
@@ -16,7 +16,7 @@ demo: install
 	$(RUN) -m experiments.demo
 
 test: install
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: install
 	$(RUN) -m pytest -m slow
@@ -28,6 +28,14 @@ lint: install
 benchmark-solver: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'
 	$(RUN) -m experiments.benchmarks.solver
+
+benchmark-family: install
+	$(RUN) -m experiments.benchmarks.family
+	$(RUN) -m experiments.benchmarks.sweep
+
+benchmark-peers: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'
+	$(RUN) -m experiments.benchmarks.peers
 
 benchmark-layer: install
 	$(RUN) -m experiments.benchmarks.layer

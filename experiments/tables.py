@@ -83,7 +83,53 @@ def training_table() -> str:
     return _table(("blocks", "attention", "last epoch", "best epoch", "parameters"), rows)
 
 
-TABLES = {"solver": solver_table, "softmax": softmax_table, "scaling": scaling_table, "training": training_table}
+def peers_table() -> str:
+    """Time per attention problem to a mean gap of 0.3 %, ours and that of each peer."""
+    lines = list(_load("benchmark_peers")["attention"]["rows"].values())
+    peers = [name for name, contestant in lines[0]["contestants"].items() if "ratio" in contestant]
+    rows = []
+    for row in lines:
+        ours = row["contestants"][row["ours"]]
+        cells = [f"{row['ours']}, {_settings(ours['settings'])}: {_microseconds(ours)}"]
+        for contestant in (row["contestants"][name] for name in peers):
+            bound = "" if contestant["reached"] else "> "
+            cells.append(f"{bound}{_microseconds(contestant)} ({bound}{contestant['ratio']:,.0f}×)")
+        rows.append((str(tuple(row["shape"])), *cells))
+    return _table(("(H, N, D)", "ours, µs", *(f"{name}, µs" for name in peers)), rows)
+
+
+def cuts_table() -> str:
+    """Time to 99.8 % of the best known cut, with the best budget of each contestant."""
+    rows = []
+    for instance, contestants in _load("benchmark_peers")["cuts"]["rows"].items():
+        for name, contestant in contestants.items():
+            best = contestant["best"]
+            if best is None:
+                spent = sum(trial["runs"] * trial["run_s"] for trial in contestant["trials"])
+                cells = ("all tried", "0%", f"not in {spent:.0f} s")
+            else:
+                share = f"{best['success_share']:.0%} of {best['runs']}"
+                cells = (_settings(best["settings"]), share, f"{best['time_to_solution_s']:.2f} s")
+            rows.append((instance, name, *cells))
+    return _table(("instance", "solver", "settings", "successful runs", "time to solution"), rows)
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _microseconds(contestant: dict[str, Any]) -> str:
+    return f"{contestant['seconds_per_problem']['median_s'] * 1e6:,.0f}"
+
+
+TABLES = {
+    "solver": solver_table,
+    "peers": peers_table,
+    "cuts": cuts_table,
+    "softmax": softmax_table,
+    "scaling": scaling_table,
+    "training": training_table,
+}
 
 
 def with_tables(text: str) -> str:

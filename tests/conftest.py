@@ -9,3 +9,11 @@ def strict():
     """Implicit dtype or rank promotion is an error; Flax and Optax themselves do not hold to it."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For modules that compile much and compute little: XLA optimises less, in half the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

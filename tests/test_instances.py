@@ -5,10 +5,10 @@ from pathlib import Path
 
 import jax
 import pytest
-from experiments.benchmarks.instances import load, names
 
 import qama_jax
 from experiments.benchmarks.family import CUT_SOLVER
+from experiments.benchmarks.instances import load, names
 
 FOLDER = os.environ.get("QAMA_INSTANCES")
 pytestmark = [

@@ -26,7 +26,7 @@ class MeanFieldAnnealing:
       num_reads: independent runs; the best is the solution.
       beta_range: inverse temperatures (hot, cold) in 1/energy; None finds them from the problem.
       beta_schedule: as for `SimulatedAnnealing`.
-      damping: share of the way to the mean-field value; 1 oscillates where couplings are negative.
+      damping: share of the way to the mean-field value; 1 may oscillate where couplings are negative.
       initial_spread: means start uniform in ½ ± this; in a warm start they lie this far from ½.
       max_descent_steps: limit of the descent.
       record_energy: adds `energy_trace` [num_reads, num_steps], of the rounded means, to the info.
