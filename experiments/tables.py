@@ -93,9 +93,10 @@ def peers_table() -> str:
         cells = [f"{row['ours']}, {_settings(ours['settings'])}: {_microseconds(ours)}"]
         for contestant in (row["contestants"][name] for name in peers):
             bound = "" if contestant["reached"] else "> "
-            cells.append(f"{bound}{_microseconds(contestant)} ({bound}{contestant['ratio']:,.0f}×)")
-        rows.append((str(tuple(row["shape"])), *cells))
-    return _table(("(H, N, D)", "ours, µs", *(f"{name}, µs" for name in peers)), rows)
+            ratio = contestant["ratio"]
+            cells.append(f"{bound}{_microseconds(contestant)} ({bound}{ratio:,.{0 if ratio >= 10 else 1}f}×)")
+        rows.append((str(tuple(row["shape"])), str(row["problems"]), *cells))
+    return _table(("(H, N, D)", "problems", "ours, µs", *(f"{name}, µs" for name in peers)), rows)
 
 
 def cuts_table() -> str:
@@ -122,7 +123,54 @@ def _microseconds(contestant: dict[str, Any]) -> str:
     return f"{contestant['seconds_per_problem']['median_s'] * 1e6:,.0f}"
 
 
+def family_table() -> str:
+    """Gap and time of every solver at its defaults on attention problems."""
+    measured = _load("benchmark_family")["attention"]
+    shapes = [str(tuple(row["shape"])) for row in next(iter(measured.values()))]
+    rows = []
+    for solver, by_shape in measured.items():
+        cells = (f"{r['mean_gap']:.2%}, {r['seconds_per_problem']['median_s'] * 1e6:,.0f} µs" for r in by_shape)
+        rows.append((f"`{solver.partition('(')[0]}`", *cells))
+    return _table(("solver", *shapes), rows)
+
+
+def optima_table() -> str:
+    """Optima found among small instances, and cuts of large ones, at default settings and 16 reads."""
+    result = _load("benchmark_family")
+    large = ("K2000", "G22", "G1", "G11")
+    rows = []
+    for solver, scores in result["instances"].items():
+        small = [score for name, score in scores.items() if name not in large]
+        found = f"{sum(score['reached'] for score in small)} of {len(small)}"
+        mean_gap = f"{sum(score['gap'] for score in small) / len(small):.2%}"
+        cuts = (f"{-scores[name]['energy']:,.0f}" for name in large)
+        rows.append((f"`{solver.partition('(')[0]}`", found, mean_gap, *cuts))
+    stated = result["cuts"]
+    settings = stated["K2000"]["solver"]
+    cells = (f"{-stated[name]['energy']:,.0f} in {stated[name]['seconds']:.1f} s" for name in ("K2000", "G22"))
+    rows.append((f"`{settings}`", "", "", *cells, "", ""))
+    return _table(("solver", "optima found", "mean gap", *large), rows)
+
+
+def sweep_table() -> str:
+    """Time of a sweep with low-rank couplings and with matrices."""
+    rows = [
+        (
+            str(tuple(row["shape"])),
+            str(row["batch"]),
+            f"{row['low_rank_s'] * 1e6:,.0f}",
+            f"{row['dense_s'] * 1e6:,.0f}",
+            f"{row['dense_over_low_rank']:.1f}",
+        )
+        for row in _load("benchmark_sweep")["rows"]
+    ]
+    return _table(("(H, N, D)", "batch", "low-rank, µs a sweep and problem", "matrices, µs", "ratio"), rows)
+
+
 TABLES = {
+    "family": family_table,
+    "optima": optima_table,
+    "sweep": sweep_table,
     "solver": solver_table,
     "peers": peers_table,
     "cuts": cuts_table,

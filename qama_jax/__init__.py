@@ -1,5 +1,6 @@
 """Quantum annealing multi-head attention for JAX and Flax, in linear time and memory."""
 
+from qama_jax import analysis as analysis
 from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
 from qama_jax.distribution import distribute_energy as distribute_energy
@@ -12,6 +13,8 @@ from qama_jax.problems import Ising as Ising
 from qama_jax.problems import Problem as Problem
 from qama_jax.problems import Qubo as Qubo
 from qama_jax.problems import attention_hamiltonian as attention_hamiltonian
+from qama_jax.problems import read_biqmac as read_biqmac
+from qama_jax.problems import read_rudy as read_rudy
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive

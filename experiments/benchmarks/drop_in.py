@@ -1,0 +1,142 @@
+"""Cost of QAMA in a whole model: forward and backward of SimpleViT-S against the same with softmax attention.
+
+    python -m experiments.benchmarks.drop_in
+
+The arms take turns in one process, A B A B. Variants of the solver say what of the difference is annealing. On a GPU
+softmax also runs through cuDNN's flash attention, its inputs in bfloat16.
+"""
+
+import argparse
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from experiments.benchmarks.timing import interleave, summary
+from experiments.models.simple_vit import AttentionFactory, SimpleViT, count_parameters
+from experiments.results import provenance, write_json
+from qama_jax import QAMAAttention, SimulatedBifurcation
+from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
+
+VIT_S = {
+    "image_shape": (224, 224, 3),
+    "patch_size": 16,
+    "num_classes": 1000,
+    "width": 384,
+    "depth": 6,
+    "num_heads": 6,
+    "mlp_dim": 1536,
+}
+
+_ONE_STEP = SimulatedBifurcation(num_steps=1, max_descent_steps=0)
+_NO_DESCENT = SimulatedBifurcation(max_descent_steps=0)
+
+
+def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
+    """Softmax attention by cuDNN, which takes 16-bit numbers alone."""
+    low = (array.astype(jnp.bfloat16) for array in (query, key, value))
+    return jax.nn.dot_product_attention(*low, implementation="cudnn").astype(query.dtype)
+
+
+def arms() -> dict[str, AttentionFactory]:
+    """The attention layers that are compared, and what divides QAMA's time."""
+    compared = {
+        "softmax": nnx.MultiHeadAttention,
+        "qama": QAMAAttention,
+        "none": None,
+        "qama, 1 step": functools.partial(QAMAAttention, solver=_ONE_STEP),
+        "qama, no descent": functools.partial(QAMAAttention, solver=_NO_DESCENT),
+    }
+    if jax.default_backend() == "gpu":
+        compared["flash"] = functools.partial(nnx.MultiHeadAttention, attention_fn=flash_attention)
+    return compared
+
+
+def training_step(attention: AttentionFactory, batch: int) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """Compiled loss and gradient of one model at fixed images, and what there is to say of it."""
+    model = SimpleViT(**VIT_S, attention=attention, rngs=nnx.Rngs(params=0))
+    graph, params = nnx.split(model)
+    image_key, label_key = jax.random.split(jax.random.key(0))
+    images = jax.random.normal(image_key, (batch, *VIT_S["image_shape"]))
+    labels = jax.random.randint(label_key, (batch,), 0, VIT_S["num_classes"])
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(params, images, labels, key):
+        logits = nnx.merge(graph, params)(images, deterministic=False, rngs=nnx.Rngs(anneal=key))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+
+    arguments = params, images, labels, jax.random.key(1)
+    start = time.perf_counter()
+    compiled = loss.lower(*arguments).compile()
+    about = {"compile_s": time.perf_counter() - start, "parameters": count_parameters(model)}
+    return functools.partial(compiled, *arguments), about
+
+
+def models(batch: int, repeats: int) -> dict[str, Any]:
+    """Seconds of a forward and backward pass of every arm, and the ratio of each to softmax."""
+    steps, rows = {}, {}
+    for name, attention in arms().items():
+        steps[name], rows[name] = training_step(attention, batch)
+        print(f"{name}: compiled in {rows[name]['compile_s']:.1f} s", flush=True)
+    seconds = interleave(steps, repeats)
+    for name, values in seconds.items():
+        rows[name] |= summary(values) | {"ratio": float(np.median(np.array(values) / np.array(seconds["softmax"])))}
+        print(f"{name}: {rows[name]['median_s'] * 1e3:.1f} ms, ratio {rows[name]['ratio']:.3f}", flush=True)
+    return rows
+
+
+def cores(batch: int, repeats: int) -> dict[str, float]:
+    """Median seconds of one attention core at the shape of the model, without projections."""
+    heads, tokens = VIT_S["num_heads"], (VIT_S["image_shape"][0] // VIT_S["patch_size"]) ** 2
+    head_dim = VIT_S["width"] // heads
+    query, key, value = jax.random.normal(jax.random.key(0), (3, batch, tokens, heads, head_dim))
+    importance = jnp.ones(head_dim)
+    solver = SimulatedBifurcation()
+    hamiltonians = build_hamiltonians(query, key, value, importance)
+    bits = anneal(jax.random.key(0), hamiltonians, solver).bits
+
+    def qama_energies(query, key, value):
+        """Everything but the annealing, with a fixed selection."""
+        return distribute_energies(build_hamiltonians(query, key, value, importance), bits, importance)
+
+    def backward(attention):
+        return jax.jit(jax.grad(lambda *arrays: jnp.sum(attention(*arrays) ** 2), (0, 1, 2)))
+
+    functions = {
+        "softmax forward": jax.jit(jax.nn.dot_product_attention),
+        "softmax forward and backward": backward(jax.nn.dot_product_attention),
+        "qama but annealing, forward": jax.jit(qama_energies),
+        "qama but annealing, forward and backward": backward(qama_energies),
+    }
+    calls = {name: functools.partial(function, query, key, value) for name, function in functions.items()}
+    calls["annealing"] = functools.partial(anneal, jax.random.key(0), hamiltonians, solver)
+    medians = {name: statistics.median(values) for name, values in interleave(calls, repeats).items()}
+    for name, median in medians.items():
+        print(f"{name}: {median * 1e3:.2f} ms", flush=True)
+    return medians
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_drop_in.json"))
+    options = parser.parse_args()
+    result = {"experiment": "benchmark_drop_in", **provenance(), "solver": repr(SimulatedBifurcation())}
+    result |= {"model": VIT_S, "batch": options.batch}
+    result["models"] = models(options.batch, options.repeats)
+    result["core_seconds"] = cores(options.batch, options.repeats)
+    write_json(options.result, result)
+
+
+if __name__ == "__main__":
+    main()
