@@ -100,7 +100,10 @@ QAMA_BUDGETS = {
         *_ladder("num_steps num_reads", (60, 2), (60, 4), (60, 8)),
     ],
     "MeanFieldAnnealing": _ladder("num_steps", 1, 2, 5, 10, 20, 50),
-    "SteepestDescent": _ladder("num_reads", 1, 2, 4, 8, 16),
+    "SteepestDescent": (
+        *_ladder("max_steps", 2, 4, 6, 10, 1000),
+        *_ladder("num_reads", 2, 4, 8, 16),
+    ),
     "SimulatedAnnealing": _ladder("num_sweeps", 20, 50, 100, 200, 500, 1000),
     "dwave-samplers SA": _ANNEALING,
     "OpenJij SA": _ANNEALING,
