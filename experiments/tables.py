@@ -147,9 +147,9 @@ def optima_table() -> str:
         rows.append((f"`{solver.partition('(')[0]}`", found, mean_gap, *cuts))
     stated = result["cuts"]
     settings = stated["K2000"]["solver"]
-    cells = (f"{-stated[name]['energy']:,.0f} in {stated[name]['seconds']:.1f} s" for name in ("K2000", "G22"))
-    rows.append((f"`{settings}`", "", "", *cells, "", ""))
-    return _table(("solver", "optima found", "mean gap", *large), rows)
+    cuts = (f"{name} {-stated[name]['energy']:,.0f} in {stated[name]['seconds']:.1f} s" for name in ("K2000", "G22"))
+    table = _table(("solver", "optima found", "mean gap", *large), rows)
+    return f"{table}\n\nWith a budget of their own, `{settings}`: {', '.join(cuts)}."
 
 
 def sweep_table() -> str:

@@ -21,10 +21,10 @@ class CoherentIsingMachine:
 
         dx = [(p - 1 - x²) x + feedback_strength · e F(x̃)] dt,    de = error_rate · (target - x²) e dt
 
-    p is the pump over its threshold ramp, F half the field at the relaxed bits (1 + x̃/√target)/2, over the
-    root-mean-square row norm of the Ising couplings. The control keeps the system moving between minima, so that the
-    lowest state on the way is taken, then descent. This is a model on ordinary hardware, and says nothing of the speed
-    of an optical machine.
+    p is the pump in units of the threshold of a lone pulse, F half the field at the bits (1 + x̃/√target)/2, over
+    the root-mean-square row norm of the Ising couplings. Error variables are scaled down together where their mean
+    would exceed 1. The control keeps the system moving between minima, so that the lowest state on the way is taken,
+    then descent. This is a model on ordinary hardware, and says nothing of the speed of an optical machine.
 
     Args:
       num_steps: steps of integration; each costs one product with the couplings.
@@ -100,7 +100,7 @@ class CoherentIsingMachine:
             if initial_bits is not None:
                 x = jnp.abs(x) * (2 * initial_bits.astype(dtype) - 1)
             start = problem.clamp((x > 0).astype(jnp.int8))
-            state = x, jnp.ones(problem.shape, dtype), start, problem.energy(start)
+            state = x, jnp.ones_like(x), start, problem.energy(start)
             (_, _, best, _), trace = jax.lax.scan(step, state, (jnp.arange(self.num_steps), pumps))
             bits, descent_steps = descend(problem, best, self.max_descent_steps)
             return bits, {"descent_steps": descent_steps} | ({"energy_trace": trace} if self.record_energy else {})
