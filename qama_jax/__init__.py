@@ -1,6 +1,8 @@
 """Quantum annealing multi-head attention for JAX and Flax, in linear time and memory."""
 
 from qama_jax import analysis as analysis
+from qama_jax import checkpoint as checkpoint
+from qama_jax import linen as linen
 from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
 from qama_jax.distribution import distribute_energy as distribute_energy

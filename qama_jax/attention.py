@@ -12,7 +12,7 @@ import jax
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.distribution import distribute_energy
-from qama_jax.problems.attention import AttentionHamiltonian, attention_hamiltonian
+from qama_jax.problems.attention import AttentionHamiltonian, attention_hamiltonian, check_shapes
 from qama_jax.solvers.base import Solution, Solver, check_key, solve
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -20,10 +20,22 @@ from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 class AttentionDiagnostics(NamedTuple):
     """What the annealer selected, detached.
 
+    `qama_jax.analysis` computes from `bits` how much each head selects (`selection_density`), what heads have in
+    common (`head_overlap`) and how many heads select a token (`heads_per_token`), under `jax.jit` too.
+
     Attributes:
       bits: int8 [*batch, H, N], 1 where a head selects a token.
       energy: [*batch], the Hamiltonian (3) at `bits`.
       token_energy: [*batch, H, N], the terms e_ti of E_out (5).
+
+    Example:
+      >>> import jax, qama_jax
+      >>> q, k, v = jax.random.normal(jax.random.key(0), (3, 2, 16, 4, 8))
+      >>> _, diagnostics = qama_jax.qama_attention(q, k, v, jax.numpy.ones(8), rng=jax.random.key(1))
+      >>> density = qama_jax.analysis.selection_density(diagnostics.bits)  # mask=mask where tokens are padded
+      >>> overlap = qama_jax.analysis.head_overlap(diagnostics.bits)
+      >>> density.shape, overlap.shape
+      ((2, 4), (2, 4, 4))
     """
 
     bits: Int8[Array, "*batch heads tokens"]
@@ -34,21 +46,21 @@ class AttentionDiagnostics(NamedTuple):
 @functools.partial(jax.jit, inline=True)
 def build_hamiltonians(
     query: Float[Array, "*batch tokens heads head_dim"],
-    key: Float[Array, "*batch tokens heads head_dim"],
+    key: Float[Array, "*batch keys heads head_dim"],
     value: Float[Array, "*batch tokens heads head_dim"],
     importance: Float[Array, "head_dim"],
     *,
-    mask: Bool[Array, "*batch tokens"] | None = None,
+    mask: Bool[Array, "*batch keys"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
 ) -> AttentionHamiltonian:
     """`attention_hamiltonian` for every element of the batch; the leaves carry the batch dimensions."""
-    batch = _check_batch(query, key, value, mask)
+    check_shapes(query, key, value, importance, mask)
 
     def build(query, key, value, mask):
         return attention_hamiltonian(query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0)
 
-    return _over_batch(build, batch)(query, key, value, mask)
+    return _over_batch(build, query.shape[:-3])(query, key, value, mask)
 
 
 @functools.partial(jax.jit, static_argnames="solver", inline=True)
@@ -70,13 +82,13 @@ def distribute_energies(
 
 def qama_attention(
     query: Float[Array, "*batch tokens heads head_dim"],
-    key: Float[Array, "*batch tokens heads head_dim"],
+    key: Float[Array, "*batch keys heads head_dim"],
     value: Float[Array, "*batch tokens heads head_dim"],
     importance: Float[Array, "head_dim"],
     *,
     rng: Key[Array, ""],
     solver: Solver = SimulatedBifurcation(),
-    mask: Bool[Array, "*batch tokens"] | None = None,
+    mask: Bool[Array, "*batch keys"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionDiagnostics]:
@@ -91,12 +103,13 @@ def qama_attention(
 
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.
-      key: [*batch, N, H, D].
+      key: [*batch, M, H, D]; in cross-attention, M keys of another sequence.
       value: [*batch, N, H, D].
       importance: [D], the learnable W_ε of equations (4) and (5).
       rng: one typed PRNG key; each problem gets a key of its own.
       solver: minimises the Hamiltonian; no gradient reaches it.
-      mask: bool [*batch, N], true for valid tokens; the others get features 0 and influence nothing.
+      mask: bool [*batch, M], true for visible keys; the others influence nothing. Where M = N, a hidden key is a
+        padded token, of which the query and the value are hidden too, and the features are 0.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
 
@@ -104,7 +117,8 @@ def qama_attention(
       Features [*batch, N, H, D] in the type of `query`, and `AttentionDiagnostics`.
 
     Raises:
-      ValueError: if shapes disagree, `mask` is not boolean, or `rng` is no typed key.
+      ValueError: if shapes disagree, values are not as many as queries, `mask` is not boolean, or `rng` is no
+        typed key.
 
     Example:
       >>> import jax, qama_jax
@@ -134,20 +148,3 @@ def _over_batch(function: Callable[..., Any], batch: tuple[int, ...]) -> Callabl
     for _ in batch:
         function = jax.vmap(function)
     return function
-
-
-def _check_batch(query, key, value, mask) -> tuple[int, ...]:
-    if query.ndim < 3:
-        raise ValueError(f"query must be [*batch, tokens, heads, head_dim], got shape {query.shape}")
-    for array, name in ((key, "key"), (value, "value")):
-        if array.shape != query.shape:
-            raise ValueError(
-                f"{name} must have the shape of query {query.shape}, got {array.shape}: "
-                "every token needs a query, a key and a value"
-            )
-    if mask is not None and mask.shape != query.shape[:-2]:
-        raise ValueError(
-            f"mask must have shape {query.shape[:-2]}, true for valid tokens, to fit query {query.shape}; "
-            f"got {mask.shape}"
-        )
-    return query.shape[:-3]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.attention import default_kernel_init
@@ -13,13 +12,11 @@ from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.attention import anneal, build_hamiltonians, diagnose, distribute_energies
-from qama_jax.padding import key_padding_mask
+from qama_jax.drop_in import check_decode, check_settings, complete_inputs, evaluation_key
+from qama_jax.padding import key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.solvers.base import Solution, Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
-
-# Deterministic layers anneal from this seed, so that evaluation is reproducible.
-_EVALUATION_SEED = 0
 
 
 class QuboConstruction(nnx.Module):
@@ -55,9 +52,9 @@ class QuboConstruction(nnx.Module):
     def __call__(
         self,
         query: Float[Array, "*batch tokens heads head_dim"],
-        key: Float[Array, "*batch tokens heads head_dim"],
+        key: Float[Array, "*batch keys heads head_dim"],
         value: Float[Array, "*batch tokens heads head_dim"],
-        mask: Bool[Array, "*batch tokens"] | None = None,
+        mask: Bool[Array, "*batch keys"] | None = None,
     ) -> AttentionHamiltonian:
         """Hamiltonians whose leaves carry the batch dimensions; see `qama_jax.attention_hamiltonian`."""
         return build_hamiltonians(
@@ -107,7 +104,7 @@ class Annealer(nnx.Module):
 
     def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
         if deterministic:
-            return jax.random.key(_EVALUATION_SEED)
+            return evaluation_key()
         stream = _anneal_stream(rngs) or self.stream
         if stream is None:
             raise ValueError(
@@ -137,9 +134,12 @@ class QAMAAttention(nnx.MultiHeadAttention):
     Heads select tokens by a low-energy state of a QUBO; the output is linear in the energies of the selected
     tokens, and costs time and memory linear in the number of tokens.
 
+    The gradient is that of equation (6): the selection is detached, and the gradient flows through the energies
+    of the selected tokens. It is exact where the solution is locally constant, and blind to its jumps.
+
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
     queries or heads, causal attention, autoregressive decoding, attention dropout, another `attention_fn`, and
-    keys of another length than the queries.
+    values of another number than the queries.
 
     Args:
       num_heads: H.
@@ -149,6 +149,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
       deterministic: anneal from one fixed key; `model.eval()` sets it, `model.train()` unsets it.
+      dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
       rngs: random streams: `params`, and `anneal` (or `dropout`) for the annealer.
       **: all other arguments as in `flax.nnx.MultiHeadAttention`.
 
@@ -209,13 +210,13 @@ class QAMAAttention(nnx.MultiHeadAttention):
         query_ln_scale_metadata: Mapping[str, Any] = MappingProxyType({}),
         key_ln_scale_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
-        if attention_fn is not nnx.dot_product_attention:
-            raise ValueError("attention_fn is what QAMAAttention replaces; use nnx.MultiHeadAttention to choose one")
-        if dropout_rate != 0.0:
-            raise ValueError(
-                f"dropout_rate={dropout_rate} would drop softmax weights, which QAMA has not; "
-                "leave it 0 and apply nnx.Dropout to the output"
-            )
+        check_settings(
+            num_heads=num_heads,
+            qkv_features=in_features if qkv_features is None else qkv_features,
+            attention_fn=attention_fn,
+            flax_attention_fn=nnx.dot_product_attention,
+            dropout_rate=dropout_rate,
+        )
         super().__init__(
             num_heads,
             in_features,
@@ -265,10 +266,10 @@ class QAMAAttention(nnx.MultiHeadAttention):
     def __call__(
         self,
         inputs_q: Float[Array, "*batch tokens in_features"],
-        inputs_k: Float[Array, "*batch tokens in_kv_features"] | None = None,
+        inputs_k: Float[Array, "*batch keys in_kv_features"] | None = None,
         inputs_v: Float[Array, "*batch tokens in_kv_features"] | None = None,
         *,
-        mask: Bool[Array, "*batch #heads #tokens tokens"] | None = None,
+        mask: Bool[Array, "*#batch #heads #tokens keys"] | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | nnx.RngStream | None = None,
         sow_weights: bool = False,
@@ -281,9 +282,9 @@ class QAMAAttention(nnx.MultiHeadAttention):
 
         Args:
           inputs_q: [*batch, N, in_features].
-          inputs_k: [*batch, N, in_kv_features]; `inputs_q` if None.
+          inputs_k: [*batch, M, in_kv_features]; `inputs_q` if None.
           inputs_v: [*batch, N, in_kv_features]; `inputs_k` if None.
-          mask: [*batch, 1, 1, N], true for valid tokens; see `qama_jax.padding.key_padding_mask`.
+          mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.padding.key_padding` for what else is honoured.
           deterministic: overrides the constructor's.
           rngs: overrides the constructor's streams.
           sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics" and the
@@ -294,35 +295,24 @@ class QAMAAttention(nnx.MultiHeadAttention):
           qkv_sharding: sharding of the input projections.
 
         Returns:
-          [*batch, N, out_features].
+          [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
 
         Raises:
           ValueError: if an argument cannot be honoured, or shapes disagree.
         """
         if is_causal:
             raise ValueError("is_causal=True: QAMA selects tokens once for all queries; use nnx.MultiHeadAttention")
-        if decode or (decode is None and self.decode):
-            raise ValueError("decode=True: QAMA has no autoregressive cache; pass decode=False")
-        if inputs_k is None:
-            if inputs_v is not None:
-                raise ValueError("inputs_k must be given where inputs_v is; to use one array for both, pass inputs_k")
-            inputs_k = inputs_q
-        if inputs_v is None:
-            inputs_v = inputs_k
+        check_decode(self.decode if decode is None else decode)
+        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v)
         for inputs, name, features in (
             (inputs_q, "inputs_q", self.in_features),
             (inputs_k, "inputs_k", self.in_kv_features),
             (inputs_v, "inputs_v", self.in_kv_features),
         ):
-            if inputs.shape[:-1] != inputs_q.shape[:-1] or inputs.shape[-1] != features:
-                raise ValueError(
-                    f"{name} must have shape {(*inputs_q.shape[:-1], features)}, as many tokens as inputs_q, "
-                    f"got {inputs.shape}"
-                )
+            if inputs.shape[-1] != features:
+                raise ValueError(f"{name} must have {features} features, as the layer was made for, got {inputs.shape}")
         if deterministic is None:
             deterministic = self.deterministic
-        *batch, tokens, _ = inputs_q.shape
-        padding = None if mask is None else key_padding_mask(mask, tuple(batch), tokens)
 
         query = self.query(inputs_q, out_sharding=qkv_sharding)
         key = self._for_every_head(self.key(inputs_k, out_sharding=qkv_sharding))
@@ -330,9 +320,15 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if self.normalize_qk:
             query, key = self.query_ln(query), self.key_ln(key)
 
-        hamiltonians = self.qubo(query, key, value, padding)
+        *batch, tokens, heads, _ = query.shape
+        padding = None
+        if mask is not None:
+            padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
+        hamiltonians = self.qubo(query, key, value, None if padding is None else padding.visible)
         solution = self.annealer(hamiltonians, deterministic=deterministic, rngs=rngs)
         features = self.distribution(hamiltonians, solution.bits, self.qubo.importance[...])
+        if padding is not None:
+            features = padding.mark(features)
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow(nnx.Intermediate, "attention_features", features)

@@ -30,9 +30,13 @@ def normalize(values, axis=0):
 
 
 def build(query, key, value, importance, mask=None, rho_0=RHO_0, gamma_0=GAMMA_0):
-    """Equations (4) and (10) for query, key, value [N, H, D]; padded tokens keep zero couplings and importances."""
+    """Equations (4) and (10) for query, value [N, H, D] and key [M, H, D].
+
+    The mask [M] hides keys, and where M = N tokens: those keep zero couplings and importances.
+    """
     tokens, heads, head_dim = query.shape
-    valid = np.arange(tokens) if mask is None else np.flatnonzero(mask)
+    visible = np.arange(len(key)) if mask is None else np.flatnonzero(mask)
+    valid = visible if len(key) == tokens else np.arange(tokens)
     n = valid.size
     dtype = np.result_type(query, key, value, importance, np.float64)
     couplings = np.zeros((heads, tokens, tokens), dtype)
@@ -41,7 +45,8 @@ def build(query, key, value, importance, mask=None, rho_0=RHO_0, gamma_0=GAMMA_0
     for t in range(heads):
         if n == 0:
             continue
-        q, k = normalize(query[valid, t]), normalize(key[valid, t])
+        q = normalize(query[valid, t])
+        k = normalize(key[visible, t]) if visible.size else np.zeros((1, head_dim))
         raw = q @ (k.T @ k) @ q.T / (2 * head_dim)
         pairs = raw[off_diagonal]
         normalized = np.zeros((n, n), dtype)

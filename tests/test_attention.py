@@ -1,3 +1,6 @@
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 
 import qama_jax
 
-pytestmark = pytest.mark.usefixtures("strict")
+pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
 
 BATCH, TOKENS, HEADS, HEAD_DIM = 3, 12, 2, 4
 
@@ -66,6 +69,86 @@ def test_gradient_is_equation_6(inputs):
             directions[argument].reshape(-1)[index] = 1
             expected = oracle.directional_derivative(detached, wide, directions)
             np.testing.assert_allclose(np.asarray(actual).reshape(-1)[index], expected, rtol=1e-3, atol=2e-5)
+
+
+CROSS = [(7, 3), (7, 30), (30, 5), (6, 1), (1, 4)]  # the matrix form is for at most 8 of both, as head_dim is 4
+
+
+@pytest.mark.parametrize("visible", ["all", "some", "none"])
+@pytest.mark.parametrize(("tokens", "keys"), CROSS)
+def test_cross_attention_equals_the_oracle(tokens, keys, visible):
+    """Keys of another number than the queries: energies, and their derivatives along all four arguments."""
+    rng = np.random.default_rng([tokens, keys])
+    shapes = [(tokens, HEADS, HEAD_DIM), (keys, HEADS, HEAD_DIM), (tokens, HEADS, HEAD_DIM), (HEAD_DIM,)]
+    inputs = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    mask = {"all": None, "some": np.arange(keys) % 3 != 1, "none": np.zeros(keys, bool)}[visible]
+    bits = rng.integers(0, 2, (HEADS, tokens)).astype(np.int8)
+    weights = rng.standard_normal((HEADS, tokens)).astype(np.float32)
+    directions = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+    @jax.jit
+    def evaluate(inputs):
+        def loss(inputs):
+            hamiltonian = qama_jax.attention_hamiltonian(*inputs, mask=mask)
+            return jnp.sum(weights * hamiltonian.token_energy(bits)) + hamiltonian.energy(bits)
+
+        hamiltonian = qama_jax.attention_hamiltonian(*inputs, mask=mask)
+        return hamiltonian.energy(bits), hamiltonian.token_energy(bits), hamiltonian.field(bits), jax.grad(loss)(inputs)
+
+    energy, token_energy, field, gradient = evaluate(inputs)
+
+    def oracle_loss(*inputs):
+        problem = oracle.build(*inputs, mask)
+        return (weights * oracle.token_energy(problem, bits)).sum() + oracle.energy(problem, bits)
+
+    wide = [np.float64(a) for a in inputs]
+    problem = oracle.build(*wide, mask)
+    size = 1 + np.abs(oracle.token_energy(problem, bits)).sum() + problem.penalty
+    np.testing.assert_allclose(energy, oracle.energy(problem, bits), atol=1e-5 * size)
+    np.testing.assert_allclose(token_energy, oracle.token_energy(problem, bits), atol=1e-5 * size)
+    np.testing.assert_allclose(field, oracle.field(problem, bits), atol=1e-5 * size)
+    expected = oracle.directional_derivative(oracle_loss, wide, directions)
+    actual = sum(np.vdot(np.float64(g), v) for g, v in zip(gradient, directions, strict=True))
+    assert abs(actual - expected) <= 1e-4 * (abs(expected) + sum(np.linalg.norm(g) for g in gradient)) + 1e-5
+
+
+def test_features_of_cross_attention(inputs, mask):
+    query, key, value, importance = inputs
+    key, mask = key[:, :5], mask[:, 5:10]
+    features, diagnostics = attend((query, key, value, importance), mask=jnp.asarray(mask))
+    for index in range(BATCH):
+        arrays = (np.float64(a[index]) for a in (query, key, value))
+        problem = oracle.build(*arrays, np.float64(importance), mask[index])
+        s = np.asarray(diagnostics.bits[index])
+        np.testing.assert_allclose(features[index], oracle.features(problem, s, importance, TOKENS), atol=1e-5)
+
+
+def test_keys_are_a_set(inputs):
+    """A hidden key is one that is not there, and the order of keys is nothing to the queries."""
+    query, key, value, importance = inputs
+    bits = np.random.default_rng(2).integers(0, 2, (HEADS, TOKENS))
+
+    def energy(key, mask=None):
+        return qama_jax.attention_hamiltonian(query[0], key, value[0], importance, mask=mask).token_energy(bits)
+
+    long = np.concatenate([key[0], key[1]])
+    shuffled = np.random.default_rng(3).permutation(2 * TOKENS)
+    np.testing.assert_allclose(energy(long), energy(long[shuffled]), atol=1e-4)
+    np.testing.assert_allclose(energy(long, np.arange(2 * TOKENS) < 9), energy(key[0, :9]), atol=1e-4)
+
+
+def test_padded_batch_elements_are_zero_and_so_are_their_gradients(inputs, mask):
+    @jax.jit
+    def evaluate(*inputs):
+        features, _ = attend(inputs, mask=jnp.asarray(mask))
+        return jnp.sum(features**2), features
+
+    gradient, features = jax.grad(evaluate, argnums=(0, 1, 2), has_aux=True)(*inputs)
+    assert not np.any(features[2])
+    for g in gradient:
+        assert np.isfinite(g).all()
+        assert np.any(g[0])
+        assert not np.any(g[2])
 
 
 def test_no_gradient_through_the_selection(inputs):
@@ -129,6 +212,30 @@ def test_low_precision_inputs(inputs, dtype):
     np.testing.assert_allclose(features.astype(jnp.float32), exact, rtol=0.01, atol=1e-3)
 
 
+@dataclasses.dataclass(frozen=True)
+class Coins:
+    """A solver that draws bits without a look at the problem: equal keys, equal selections."""
+
+    num_reads: int = 1
+
+    def sample(self, key, problem, initial_bits):
+        return jax.random.bernoulli(key, 0.5, (1, *problem.shape)).astype(jnp.int8), {}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.bfloat16, 0.02), (jnp.float16, 0.0025)])
+@pytest.mark.parametrize("tokens", [8, 49, 256])
+def test_rounding_of_the_inputs_moves_features_little(tokens, dtype, tolerance):
+    """Equal selections: the solver decides which, and near ties it decides otherwise after any rounding."""
+    rng = np.random.default_rng(tokens)
+    arrays = [*rng.standard_normal((3, 4, tokens, 4, 8)).astype(np.float32), rng.standard_normal(8).astype(np.float32)]
+    attend_compiled = jax.jit(functools.partial(attend, solver=Coins()))
+    exact, _ = attend_compiled(arrays)
+    rounded, diagnostics = attend_compiled([jnp.asarray(a, dtype) for a in arrays])
+    assert diagnostics.token_energy.dtype == jnp.float32
+    error = np.linalg.norm(rounded.astype(jnp.float32) - exact) / np.linalg.norm(exact)
+    assert 1e-5 < error < tolerance
+
+
 def test_features_stay_of_order_one_at_every_length():
     for tokens in (16, 64, 256):
         arrays = np.random.default_rng(0).standard_normal((3, 4, tokens, 8, 8)).astype(np.float32)
@@ -141,9 +248,11 @@ def test_features_stay_of_order_one_at_every_length():
     [
         ({"query": np.zeros((4, 3))}, "query must be"),
         ({"key": np.zeros((BATCH, TOKENS, HEADS, 5))}, "key must have the shape of query"),
+        ({"key": np.zeros((1, TOKENS, HEADS, HEAD_DIM))}, "key must have the shape of query"),
         ({"value": np.zeros((1, TOKENS, HEADS, HEAD_DIM))}, "value must have the shape of query"),
+        ({"value": np.zeros((BATCH, 5, HEADS, HEAD_DIM))}, "a value of its own; keys alone may be more or fewer"),
         ({"importance": np.zeros(9)}, "importance must have shape"),
-        ({"mask": np.ones((BATCH, 3), bool)}, "mask must have shape"),
+        ({"mask": np.ones((BATCH, 3), bool)}, r"mask must be boolean of shape \(3, 12\)"),
         ({"mask": np.ones((BATCH, TOKENS), np.float32)}, "mask must be boolean"),
         ({"rng": jax.random.PRNGKey(0)}, "rng must be a typed PRNG key"),
         ({"solver": "annealing"}, "solver must be an instance"),

@@ -322,8 +322,9 @@ def test_no_array_grows_faster_than_the_tokens():
     ("change", "message"),
     [
         ({"query": np.zeros((2, 6, 2, 4))}, "query must be"),
-        ({"key": np.zeros((5, 2, 4))}, "key must have the shape of query"),
-        ({"value": np.zeros((6, 2, 3))}, "value must have the shape of query"),
+        ({"key": np.zeros((5, 3, 4))}, "key must have the shape of query"),
+        ({"key": np.zeros((0, 2, 4))}, "number of keys, which is at least 1"),
+        ({"value": np.zeros((5, 2, 4))}, "value must have the shape of query .* a value of its own"),
         ({"importance": np.zeros(3)}, "importance must have shape"),
         ({"mask": np.ones(5, bool)}, "mask must be boolean of shape"),
         ({"mask": np.ones(6)}, "mask must be boolean of shape"),

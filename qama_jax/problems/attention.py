@@ -24,7 +24,7 @@ class AttentionHamiltonian(Problem):
 
         H(s) = -Σ_t Σ_{i<j} J_tij s_ti s_tj - ρ Σ h_ti s_ti + λ Σ_i Σ_{t<u} s_ti s_ui          (3)
 
-    The couplings J keep the smaller of two forms: a matrix for N <= 2D, rank-D factors above, so that N×N with
+    The couplings J keep the smaller of two forms: a matrix for N, M <= 2D, rank-D factors above, so that N×N with
     N > 2D never exists. Every quantity is differentiable with respect to query, key, value and importance.
     Padded tokens belong to no term: their bits count as 0, their fields are 0.
 
@@ -149,11 +149,11 @@ class AttentionHamiltonian(Problem):
 
 def attention_hamiltonian(
     query: Float[Array, "tokens heads head_dim"],
-    key: Float[Array, "tokens heads head_dim"],
+    key: Float[Array, "keys heads head_dim"],
     value: Float[Array, "tokens heads head_dim"],
     importance: Float[Array, "head_dim"],
     *,
-    mask: Bool[Array, "tokens"] | None = None,
+    mask: Bool[Array, "keys"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
 ) -> AttentionHamiltonian:
@@ -164,12 +164,17 @@ def attention_hamiltonian(
     `ρ = N ρ₀` and `λ = N √(2/π) γ₀ / (H - 1)` (10), N being the number of valid tokens; λ = 0 for one head.
     Statistics that do not exist (one token, equal couplings, equal importances) make their term 0.
 
+    Keys enter through KᵀK alone, so that there may be any number M of them: in cross-attention, they couple the
+    queries by what those have in common along the directions in which the keys vary. Values belong to the queries,
+    of which each has an importance.
+
     Args:
       query: [N, H, D], as `flax.nnx.dot_product_attention` takes it, without the batch.
-      key: [N, H, D].
+      key: [M, H, D].
       value: [N, H, D].
       importance: [D], the learnable W_ε, shared by the heads.
-      mask: bool [N], true for valid tokens.
+      mask: bool [M], true for visible keys. Where M = N, a hidden key is a padded token: its query and value are
+        hidden too. Where M ≠ N, all queries are valid, and without any visible key the couplings are 0.
       rho_0: weight of the importances; the paper's section IV aims at interactions 1.3 times as strong.
       gamma_0: weight of the penalty on tokens that several heads select; interactions twice as strong.
 
@@ -189,11 +194,16 @@ def attention_hamiltonian(
     References:
       arXiv:2504.11083v2, equations (3), (4) and (7) to (10).
     """
+    if jnp.ndim(query) != 3:
+        raise ValueError(
+            f"query must be [tokens, heads, head_dim], got shape {jnp.shape(query)}; for a batch, jax.vmap "
+            "attention_hamiltonian or call qama_attention"
+        )
     query, key, value, importance = (
         _at_least_float32(array, name)
         for array, name in ((query, "query"), (key, "key"), (value, "value"), (importance, "importance"))
     )
-    _check_shapes(query, key, value, importance, mask)
+    check_shapes(query, key, value, importance, mask)
     return _build(query, key, value, importance, mask, rho_0, gamma_0)
 
 
@@ -202,9 +212,12 @@ def _build(query, key, value, importance, mask, rho_0, gamma_0) -> AttentionHami
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
+    key = standardize(jnp.swapaxes(key, 0, 1), mask, 1)
+    if key.shape[1] != tokens:
+        mask = None  # it hides keys, which belong to no token
     length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
 
-    query, key = (standardize(jnp.swapaxes(array, 0, 1), mask, 1) for array in (query, key))
+    query = standardize(jnp.swapaxes(query, 0, 1), mask, 1)
     coupling = make_coupling(query, key, mask)
     raw_importance = jnp.einsum("nhd,d->hn", value, importance, precision=jax.lax.Precision.HIGHEST)
     linear = length * rho_0 * standardize(raw_importance, mask, 1)
@@ -217,23 +230,26 @@ def _at_least_float32(value: Any, name: str) -> Float[Array, "..."]:
     return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)
 
 
-def _check_shapes(query, key, value, importance, mask) -> None:
-    if query.ndim != 3 or 0 in query.shape:
+def check_shapes(query, key, value, importance, mask) -> None:
+    """Raises `ValueError` where the arguments of one attention problem, or of a batch of them, do not fit together."""
+    if query.ndim < 3 or 0 in query.shape[-3:]:
         raise ValueError(
-            f"query must be [tokens, heads, head_dim], none of them 0, got shape {query.shape}; "
-            "for a batch, jax.vmap attention_hamiltonian or call qama_attention"
+            f"query must be [*batch, tokens, heads, head_dim], none of the last three 0, got shape {query.shape}"
         )
-    for array, name in ((key, "key"), (value, "value")):
-        if array.shape != query.shape:
-            raise ValueError(
-                f"{name} must have the shape of query {query.shape}, got {array.shape}: "
-                "every token needs a query, a key and a value"
-            )
-    if importance.shape != query.shape[-1:]:
+    *batch, _, heads, head_dim = query.shape
+    if key.ndim != query.ndim or key.shape != (*batch, max(key.shape[-3], 1), heads, head_dim):
         raise ValueError(
-            f"importance must have shape {query.shape[-1:]} to fit query {query.shape}, got {importance.shape}"
+            f"key must have the shape of query {query.shape}, but for the number of keys, which is at least 1; "
+            f"got {key.shape}"
         )
-    if mask is not None and (mask.shape != query.shape[:1] or mask.dtype != jnp.bool_):
+    if value.shape != query.shape:
         raise ValueError(
-            f"mask must be boolean of shape {query.shape[:1]}, true for valid tokens, got {mask.dtype} {mask.shape}"
+            f"value must have the shape of query {query.shape}, got {value.shape}: the importance of a token is "
+            "computed from a value of its own; keys alone may be more or fewer"
+        )
+    if importance.shape != (head_dim,):
+        raise ValueError(f"importance must have shape {(head_dim,)} to fit query {query.shape}, got {importance.shape}")
+    if mask is not None and (mask.shape != key.shape[:-2] or mask.dtype != jnp.bool_):
+        raise ValueError(
+            f"mask must be boolean of shape {key.shape[:-2]}, true for visible keys, got {mask.dtype} {mask.shape}"
         )

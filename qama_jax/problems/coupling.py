@@ -27,14 +27,14 @@ _SHORT = 8
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class DenseCoupling:
-    """J as a matrix for each head, for N <= 2D, where it is the smaller form.
+    """J as a matrix for each head, for N and M <= 2D, where it is the smaller form.
 
     The factor A of `J⁰ = A Aᵀ` is kept beside it: differentiated, `differentiable_product` costs products of A with
     vectors where `product` would cost products of N×N matrices.
     """
 
     matrix: Float[Array, "heads tokens tokens"]
-    factor: Float[Array, "heads tokens tokens"]
+    factor: Float[Array, "heads tokens keys"]
     shift: Float[Array, "heads 1"]
     curvature: Float[Array, "heads tokens"]
     inverse_deviation: Float[Array, "heads 1"]
@@ -63,8 +63,8 @@ class DenseCoupling:
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class LowRankCoupling:
-    """J by its factors, for N > 2D: `J s = P (Qᵀs) - (μ/σ) Σs - curvature · s` with `P = Q gram`, `gram = KᵀK/(2Dσ)`
-    and `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
+    """J by its factors, for N or M > 2D: `J s = P (Qᵀs) - (μ/σ) Σs - curvature · s` with `P = Q gram`,
+    `gram = KᵀK/(2Dσ)` and `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
 
     Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. P is kept for short sequences
     only: for long ones, where memory is the limit, `Q (gram (Qᵀs))` reads half as much. Differentiated, that order
@@ -117,15 +117,15 @@ class LowRankCoupling:
 
 def make_coupling(
     query: Float[Array, "heads tokens head_dim"],
-    key: Float[Array, "heads tokens head_dim"],
+    key: Float[Array, "heads keys head_dim"],
     mask: Bool[Array, "tokens"] | None,
 ) -> DenseCoupling | LowRankCoupling:
-    """Normalised couplings of standardised queries and keys, zero outside `mask`."""
+    """Normalised couplings of standardised queries and keys, zero outside `mask`, which is that of the queries."""
     _, tokens, head_dim = query.shape
     valid = jnp.ones(tokens, query.dtype) if mask is None else mask.astype(query.dtype)
     count = jnp.sum(valid)
     pairs = jnp.maximum(count * (count - 1), 1)
-    form = _dense if tokens <= 2 * head_dim else _low_rank
+    form = _dense if max(tokens, key.shape[1]) <= 2 * head_dim else _low_rank
     return form(query, key, valid, pairs, padded=mask is not None)
 
 

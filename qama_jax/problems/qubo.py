@@ -43,7 +43,8 @@ class _Dense(Problem):
                 vector = shift * vector - _product(vector, couplings)
                 return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(self.dtype).tiny)
 
-            start = jax.random.normal(jax.random.key(0), self.shape, self.dtype)
+            # The zeros vary as the couplings do under `jax.shard_map`.
+            start = jax.random.normal(jax.random.key(0), self.shape, self.dtype) + jnp.zeros_like(couplings[0])
             vector = jax.lax.fori_loop(0, _POWER_ITERATIONS, step, start / jnp.linalg.norm(start))
             return vector, _product(vector, couplings)
 

@@ -100,6 +100,7 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits
 @functools.partial(jax.jit, static_argnames="solver", inline=True)
 def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: Bits | None) -> Solution:
     problem = jax.lax.stop_gradient(problem)
+    key, initial_bits = _varying_as(problem, (key, initial_bits))
     if initial_bits is not None:
         initial_bits = jax.vmap(problem.clamp)(initial_bits.astype(bool).astype(jnp.int8))
     reads, info = solver.sample(key, problem, initial_bits)
@@ -107,6 +108,18 @@ def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: 
     energies = jax.vmap(problem.energy)(reads)
     best = jnp.argmin(energies)
     return Solution(reads[best], energies[best], reads, energies, info)
+
+
+def _varying_as(problem: Problem, values: Any) -> Any:
+    """The same values, under `jax.shard_map` varying over the mesh axes that the problem varies over.
+
+    Solvers start their loops from them, and a loop must not change over which axes its state varies.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return values
+    flags = [jnp.zeros_like(leaf, dtype=bool, shape=()) for leaf in jax.tree.leaves(problem)]
+    varying = functools.reduce(jnp.logical_or, flags)
+    return jax.tree.map(lambda value: jnp.where(varying, value, value), values)
 
 
 def start_bits(key: Key[Array, ""], problem: Problem, num_reads: int, initial_bits: Bits | None) -> Bits:

@@ -63,7 +63,9 @@ def descend(problem: Problem, bits: Bits, max_steps: int) -> tuple[Bits, Int[Arr
 
     start = bits.astype(problem.dtype)
     coupled = problem.couple(start)
-    zero = jnp.zeros((), problem.dtype)
-    state = _State(start, coupled, quadratic_energy(start, coupled), zero, jnp.int32(0), jnp.bool_(False))
+    energy = quadratic_energy(start, coupled)
+    # Like the energy, so that `jax.shard_map` knows them to vary as it does.
+    caution, steps, done = (jnp.zeros_like(energy, dtype=dtype) for dtype in (problem.dtype, jnp.int32, bool))
+    state = _State(start, coupled, energy, caution, steps, done)
     state = jax.lax.while_loop(lambda state: ~state.done & (state.steps < max_steps), step, state)
     return state.bits.astype(bits.dtype), state.steps

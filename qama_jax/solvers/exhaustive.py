@@ -44,7 +44,11 @@ class Exhaustive:
             better = energies[best] < energy
             return (jnp.where(better, states[best], state), jnp.where(better, energies[best], energy)), None
 
-        start = jnp.int32(0), jnp.asarray(jnp.inf, problem.dtype)
+        # Like the problem, so that `jax.shard_map` knows them to vary as it does.
+        start = (
+            jnp.zeros_like(problem.linear, dtype=jnp.int32, shape=()),
+            jnp.full_like(problem.linear, jnp.inf, shape=()),
+        )
         blocks = jnp.arange(2 ** (num_bits - block_bits), dtype=jnp.int32)
         (state, _), _ = jax.lax.scan(lowest_of_block, start, blocks)
         return _to_bits(state, problem.shape)[None], {}

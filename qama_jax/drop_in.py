@@ -1,0 +1,67 @@
+"""What the layers for Flax NNX and Flax Linen share: the arguments of Flax's attention, completed or refused."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import Array, Float, Key
+
+
+def check_settings(
+    *, num_heads: int, qkv_features: int, attention_fn: Callable, flax_attention_fn: Callable, dropout_rate: float
+) -> None:
+    """Raises `ValueError` for settings of a Flax attention layer that QAMA cannot honour."""
+    if qkv_features % num_heads != 0:
+        raise ValueError(f"qkv_features={qkv_features} must be divisible by num_heads={num_heads}")
+    if attention_fn is not flax_attention_fn:
+        raise ValueError("attention_fn is what QAMAAttention replaces; use Flax's MultiHeadAttention to choose one")
+    if dropout_rate != 0.0:
+        raise ValueError(
+            f"dropout_rate={dropout_rate} would drop softmax weights, which QAMA has not; "
+            "leave it 0 and apply Flax's Dropout to the output"
+        )
+
+
+def check_decode(decode: bool | None) -> None:
+    """Raises `ValueError` where autoregressive decoding is asked for."""
+    if decode:
+        raise ValueError(
+            "decode=True: QAMA has no autoregressive cache; pass decode=False, or use Flax's MultiHeadAttention"
+        )
+
+
+def complete_inputs(
+    inputs_q: Float[Array, "*batch tokens in_features"],
+    inputs_k: Float[Array, "*batch keys in_kv_features"] | None,
+    inputs_v: Float[Array, "*batch tokens in_kv_features"] | None,
+) -> tuple[Float[Array, "*batch keys in_kv_features"], Float[Array, "*batch tokens in_kv_features"]]:
+    """The keys' and values' inputs, by default those of the queries and of the keys, as in Flax.
+
+    Raises:
+      ValueError: if there are values without keys, batch dimensions differ, or values are not as many as queries.
+    """
+    if inputs_k is None:
+        if inputs_v is not None:
+            raise ValueError("inputs_k must be given where inputs_v is; to use one array for both, pass inputs_k")
+        inputs_k = inputs_q
+    from_keys = inputs_v is None
+    if from_keys:
+        inputs_v = inputs_k
+    for inputs, name in ((inputs_q, "inputs_q"), (inputs_k, "inputs_k"), (inputs_v, "inputs_v")):
+        if inputs.ndim < 2 or inputs.shape[:-2] != inputs_q.shape[:-2]:
+            raise ValueError(
+                f"{name} must be [*batch, tokens, features] with the batch dimensions of inputs_q {inputs_q.shape}, "
+                f"got {inputs.shape}"
+            )
+    if inputs_v.shape[-2] != inputs_q.shape[-2]:
+        raise ValueError(
+            f"inputs_v must have as many tokens as inputs_q, {inputs_q.shape[-2]}, got {inputs_v.shape[-2]}"
+            + (" from inputs_k, its default" if from_keys else "")
+            + ": the importance of a query token is computed from a value of its own, while keys may be more or fewer; "
+            "for cross-attention pass inputs_v=inputs_q"
+        )
+    return inputs_k, inputs_v
+
+
+def evaluation_key() -> Key[Array, ""]:
+    """The key of deterministic layers: always the same, so that evaluation is reproducible."""
+    return jax.random.key(0)
