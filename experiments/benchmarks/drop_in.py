@@ -70,7 +70,7 @@ def training_step(attention: AttentionFactory, batch: int) -> tuple[Callable[[],
     @jax.jit
     @jax.value_and_grad
     def loss(params, images, labels, key):
-        logits = nnx.merge(graph, params)(images, deterministic=False, rngs=nnx.Rngs(anneal=key))
+        logits = nnx.merge(graph, params)(images, deterministic=False, rngs=nnx.Rngs(key))
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
 
     arguments = params, images, labels, jax.random.key(1)
