@@ -106,8 +106,10 @@ def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: 
     reads, info = solver.sample(key, problem, initial_bits)
     reads = jax.vmap(problem.clamp)(reads)
     energies = jax.vmap(problem.energy)(reads)
-    best = jnp.argmin(energies)
-    return Solution(reads[best], energies[best], reads, energies, info)
+    is_best = (jnp.arange(solver.num_reads) == jnp.argmin(energies)).reshape(-1, *[1] * len(problem.shape))
+    # A sum, where an index would gather the reads of all devices to take one of them.
+    best = jnp.sum(jnp.where(is_best, reads, 0), axis=0, dtype=reads.dtype)
+    return Solution(best, jnp.min(energies), reads, energies, info)
 
 
 def _varying_as(problem: Problem, values: Any) -> Any:
