@@ -167,7 +167,17 @@ def sweep_table() -> str:
     return _table(("(H, N, D)", "batch", "low-rank, µs a sweep and problem", "matrices, µs", "ratio"), rows)
 
 
+def drop_in_table() -> str:
+    """Forward and backward time of SimpleViT-S with each attention layer."""
+    rows = [
+        (name, f"{arm['median_s'] * 1e3:.0f}", f"{arm['ratio']:.2f}")
+        for name, arm in _load("benchmark_drop_in")["models"].items()
+    ]
+    return _table(("attention", "forward + backward, ms", "ratio"), rows)
+
+
 TABLES = {
+    "drop_in": drop_in_table,
     "family": family_table,
     "optima": optima_table,
     "sweep": sweep_table,

@@ -38,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--depth", type=int, default=2, help="number of blocks")
     parser.add_argument("--num-heads", type=int, default=8)
     parser.add_argument("--mlp-dim", type=int, default=256)
-    parser.add_argument("--solver-steps", type=int, default=SimulatedBifurcation.num_steps)
+    parser.add_argument("--solver-steps", type=int, help="steps of bifurcation (default: the solver's)")
     parser.add_argument("--solver-reads", type=int, default=SimulatedBifurcation.num_reads)
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/DATASET-ATTENTION-seedSEED)")
     parser.add_argument("--result", type=Path, help="result file (default: RUN_DIR/result.json)")

@@ -161,7 +161,7 @@ def test_energy_trace(solver):
     recorded = qama_jax.solve(jax.random.key(0), problem, dataclasses.replace(solver, record_energy=True))
     np.testing.assert_array_equal(recorded.reads, silent.reads)
     trace = np.asarray(recorded.info["energy_trace"])
-    steps = solver.num_sweeps if hasattr(solver, "num_sweeps") else solver.num_steps
+    steps = solver.num_sweeps if hasattr(solver, "num_sweeps") else solver.num_steps or 60
     assert trace.shape == (solver.num_reads, steps)
     lowest, last = trace.min(axis=1), trace[:, -1]
     if isinstance(solver, qama_jax.SimulatedAnnealing | qama_jax.BlockGibbs | qama_jax.PathIntegralAnnealing):
@@ -173,6 +173,33 @@ def test_energy_trace(solver):
         assert (recorded.read_energies <= lowest + 1e-4).all()
     else:  # descent follows
         assert (recorded.read_energies <= last + 1e-4).all()
+
+
+@pytest.mark.parametrize(("tokens", "steps"), [(191, 60), (192, 20)])
+def test_default_steps_of_bifurcation(tokens, steps):
+    """Fewer for long sequences, with and without factors of low rank; the same run as with the number given."""
+    for head_dim in (4, 128):
+        query, key, value = jax.random.normal(jax.random.key(0), (3, tokens, 2, head_dim))
+        problem = qama_jax.attention_hamiltonian(query, key, value, jnp.ones(head_dim))
+        derived, given = (
+            qama_jax.solve(jax.random.key(1), problem, qama_jax.SimulatedBifurcation(number, record_energy=True))
+            for number in (None, steps)
+        )
+        assert derived.info["energy_trace"].shape == (1, steps)
+        np.testing.assert_array_equal(derived.reads, given.reads)
+
+
+def test_few_steps_solve_long_sequences():
+    """Within 0.1 % of the best of many long runs, on average."""
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 8, 196, 4, 16))
+    problems = jax.vmap(qama_jax.attention_hamiltonian, (0, 0, 0, None))(query, key, value, jnp.ones(16))
+    default, best = (
+        jax.jit(jax.vmap(lambda key, problem, s=solver: qama_jax.solve(key, problem, s).energy))(
+            jax.random.split(jax.random.key(1), 8), problems
+        )
+        for solver in (qama_jax.SimulatedBifurcation(), qama_jax.SimulatedBifurcation(num_steps=200, num_reads=16))
+    )
+    assert np.mean((default - best) / np.abs(best)) < 1e-3
 
 
 class TestSchedules:
