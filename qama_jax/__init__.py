@@ -2,10 +2,12 @@
 
 from qama_jax import analysis as analysis
 from qama_jax import checkpoint as checkpoint
+from qama_jax import hardware as hardware
 from qama_jax import linen as linen
 from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
 from qama_jax.distribution import distribute_energy as distribute_energy
+from qama_jax.hardware import CimSolver as CimSolver
 from qama_jax.nnx import Annealer as Annealer
 from qama_jax.nnx import EnergyDistribution as EnergyDistribution
 from qama_jax.nnx import QAMAAttention as QAMAAttention
