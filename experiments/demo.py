@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import vit_cifar
-from experiments.data import load_images
+from experiments.data.images import load_images
 from experiments.figures import draw_energies, draw_head_masks, look_inside
 from experiments.models.simple_vit import SimpleViT
 
@@ -38,11 +38,8 @@ def main() -> None:
 
 def draw_figures(model: SimpleViT) -> None:
     """Figures 3 and 4 for the first test image, from the last block."""
-    data = load_images("digits", _RUNS)
-    pixels = data.train_images.astype(np.float32)
-    image = data.test_images[:1]
-    normalised = (image - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
-    diagnostics, features = look_inside(model, jnp.asarray(normalised))
+    image = load_images("digits", _RUNS).test_inputs[:1]
+    diagnostics, features = look_inside(model, jnp.asarray(image))
     draw_head_masks(_RUNS / "head_masks.png", image[0], np.asarray(diagnostics.bits[0]), model.grid)
     draw_energies(_RUNS / "energies.png", np.asarray(diagnostics.token_energy[0]), np.asarray(features[0]), model.grid)
 

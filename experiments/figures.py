@@ -18,7 +18,7 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 def look_inside(model: SimpleViT, images: jax.Array) -> tuple[AttentionDiagnostics, jax.Array]:
-    """What the last block's annealer selects for normalised images [batch, height, width, channels].
+    """What the last block's annealer selects for images [batch, height, width, channels].
 
     Returns:
       The diagnostics, and the features [batch, tokens, heads, head_dim] before the output projection.

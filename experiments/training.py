@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from tqdm import tqdm
 
-from experiments.data import ImageData
+from experiments.data.dataset import Dataset
 from experiments.results import provenance, write_json
+from experiments.roc import roc
 
 _STEPS_PER_CALL = 50
 
@@ -48,23 +50,22 @@ class Metrics(NamedTuple):
 
 
 class DeviceData(NamedTuple):
-    """A data set on the device, with the statistics that normalise its images."""
+    """A split on the device."""
 
-    images: jax.Array
+    inputs: jax.Array
     labels: jax.Array
-    mean: jax.Array
-    deviation: jax.Array
 
 
 def train(
     make_model: Callable[[nnx.Rngs], nnx.Module],
-    data: ImageData,
+    data: Dataset,
     settings: TrainingSettings,
     *,
     run_dir: Path,
     result_path: Path,
     description: dict[str, Any],
     resume: bool,
+    on_epoch: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Any], nnx.Module]:
     """Trains a classifier with Adam and writes its result file after every epoch.
 
@@ -73,27 +74,29 @@ def train(
 
     Args:
       make_model: builds the model from its random streams.
-      data: images and labels.
+      data: inputs and labels; the model takes the inputs as they are.
       settings: seed, epochs, batch size, learning rate.
       run_dir: holds the checkpoints.
-      result_path: the result file.
+      result_path: the result file; for two classes it ends with the `roc` of the last epoch.
       description: what else the result file says of the run; a resumed run must have the same.
       resume: continue from the checkpoint in `run_dir`, if there is one.
+      on_epoch: called after every epoch that was trained.
 
     Returns:
       The content of the result file, and the trained model.
 
     Raises:
-      ValueError: if `run_dir` has a checkpoint and `resume` is false, or if it is of a run with other settings.
+      ValueError: if `run_dir` has a checkpoint and `resume` is false, or if it or the result file is of a run with
+        other settings.
     """
     if settings.batch_size > len(data.train_labels):
         raise ValueError(f"batch_size={settings.batch_size} exceeds the {len(data.train_labels)} training examples")
     root = jax.random.key(settings.seed)
-    model = make_model(nnx.Rngs(params=jax.random.fold_in(root, 0)))
-    graph, params = nnx.split(model)
+    graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
     optimizer = optax.adam(settings.learning_rate)
     state = TrainState(params, optimizer.init(params), jnp.int32(0))
-    header = {"settings": dataclasses.asdict(settings), **description}
+    header = run_header(settings, description)
+    result = finished_result(result_path, header)
 
     checkpoints = ocp.CheckpointManager(
         (run_dir / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=1)
@@ -101,20 +104,22 @@ def train(
     history = []
     if checkpoints.latest_step() is not None:
         state, history = _restore(checkpoints, state, header, resume)
+    if len(history) < settings.epochs:
+        result = None
 
-    pixels = data.train_images.astype(np.float32)
-    mean, deviation = pixels.mean((0, 1, 2)), pixels.std((0, 1, 2))
-    train_data = DeviceData(*map(jnp.asarray, (data.train_images, data.train_labels, mean, deviation)))
-    test_data = DeviceData(*map(jnp.asarray, (data.test_images, data.test_labels, mean, deviation)))
+    train_data = DeviceData(jnp.asarray(data.train_inputs), jnp.asarray(data.train_labels))
+    test_data = DeviceData(jnp.asarray(data.test_inputs), jnp.asarray(data.test_labels))
     train_steps = functools.partial(_train_steps, graph, optimizer)
     steps_per_epoch = len(data.train_labels) // settings.batch_size
 
-    result = header | provenance() | {"complete": False, "epochs": history}
+    def test() -> np.ndarray:
+        return np.asarray(predict(graph, state.params, test_data.inputs, settings.batch_size))
+
     for epoch in range(len(history), settings.epochs):
         order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
         order = order[: steps_per_epoch * settings.batch_size].reshape(steps_per_epoch, settings.batch_size)
         state, row = _train_epoch(train_steps, state, train_data, order, jax.random.fold_in(root, 2), epoch, settings)
-        tested = evaluate(graph, state.params, test_data, settings.batch_size)
+        tested = _metrics(test(), test_data.labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
         history.append(row)
         checkpoints.save(
@@ -124,20 +129,52 @@ def train(
             ),
         )
         checkpoints.wait_until_finished()
-        best = max(history, key=lambda row: row["test_accuracy"])
-        result |= {
-            "complete": epoch + 1 == settings.epochs,
-            "last_accuracy": row["test_accuracy"],
-            "best_accuracy": best["test_accuracy"],
-            "epochs": history,
-        }
-        write_json(result_path, result)
+        if epoch + 1 < settings.epochs:
+            write_json(result_path, header | provenance() | _summary(history, complete=False))
         tqdm.write(
             f"epoch {epoch + 1}/{settings.epochs}: loss {row['train_loss']:.4f}, train {row['train_accuracy']:.2%}, "
             f"test {row['test_accuracy']:.2%}, {row['samples_per_second']:.0f} samples/s"
         )
+        on_epoch()
     checkpoints.close()
+    if result is None:
+        result = header | provenance() | _summary(history, complete=True)
+        if data.num_classes == 2:
+            result["roc"] = roc(test(), data.test_labels)
+        write_json(result_path, result)
     return result, nnx.merge(graph, state.params)
+
+
+def run_header(settings: TrainingSettings, description: dict[str, Any]) -> dict[str, Any]:
+    """What identifies a run in its result file and its checkpoints, as JSON gives it back."""
+    return json.loads(json.dumps({"settings": dataclasses.asdict(settings), **description}))
+
+
+def finished_result(path: Path, header: dict[str, Any]) -> dict[str, Any] | None:
+    """The result file of a run that is complete, None where there is none.
+
+    Raises:
+      ValueError: if the file is of a run with other settings.
+    """
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text())
+    differing = [name for name in header if _without_epochs(header, name) != _without_epochs(result, name)]
+    if differing:
+        raise ValueError(
+            f"{path} is of a run with other settings ({', '.join(sorted(differing))}); remove it, or write elsewhere"
+        )
+    return result if result["complete"] and result["settings"] == header["settings"] else None
+
+
+def _summary(history: list[dict[str, Any]], complete: bool) -> dict[str, Any]:
+    accuracies = [row["test_accuracy"] for row in history]
+    return {
+        "complete": complete,
+        "last_accuracy": accuracies[-1],
+        "best_accuracy": max(accuracies),
+        "epochs": history,
+    }
 
 
 def _restore(checkpoints: ocp.CheckpointManager, state: TrainState, header: dict[str, Any], resume: bool):
@@ -191,15 +228,12 @@ def _train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, k
 
     def step(index, carry):
         state, metrics = carry
-        images, labels = _batch(data, order[index])
-
-        def loss_fn(params):
-            rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
-            logits = nnx.merge(graph, params)(images, deterministic=False, rngs=rngs)
-            return _metrics(logits, labels)
+        chosen = order[index]
 
         def mean_loss(params):
-            metrics = loss_fn(params)
+            rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
+            logits = nnx.merge(graph, params)(data.inputs[chosen], deterministic=False, rngs=rngs)
+            metrics = _metrics(logits, data.labels[chosen])
             return metrics.loss / metrics.count, metrics
 
         gradient, batch_metrics = jax.grad(mean_loss, has_aux=True)(state.params)
@@ -212,29 +246,19 @@ def _train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, k
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def evaluate(graph: nnx.GraphDef, params: nnx.State, data: DeviceData, batch_size: int) -> Metrics:
-    """Metrics over all of `data`, deterministic."""
-    count = data.labels.size
+def predict(graph: nnx.GraphDef, params: nnx.State, inputs: jax.Array, batch_size: int) -> jax.Array:
+    """Logits [n, classes] for all inputs [n, ...], deterministic, in batches."""
+    count = len(inputs)
     batches = -(-count // batch_size)
 
-    def one_batch(metrics, index):
-        positions = index * batch_size + jnp.arange(batch_size)
-        images, labels = _batch(data, jnp.minimum(positions, count - 1))
-        weights = (positions < count).astype(jnp.float32)
-        logits = nnx.merge(graph, params)(images, deterministic=True)
-        return jax.tree.map(jnp.add, metrics, _metrics(logits, labels, weights)), None
+    def one_batch(index):
+        positions = jnp.minimum(index * batch_size + jnp.arange(batch_size), count - 1)
+        return nnx.merge(graph, params)(inputs[positions], deterministic=True)
 
-    zero = jnp.float32(0)
-    metrics, _ = jax.lax.scan(one_batch, Metrics(zero, zero, zero), jnp.arange(batches))
-    return metrics
+    return jax.lax.map(one_batch, jnp.arange(batches)).reshape(batches * batch_size, -1)[:count]
 
 
-def _batch(data: DeviceData, indices):
-    return (data.images[indices].astype(jnp.float32) - data.mean) / data.deviation, data.labels[indices]
-
-
-def _metrics(logits, labels, weights=1.0) -> Metrics:
+def _metrics(logits, labels) -> Metrics:
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
-    weights = jnp.broadcast_to(weights, losses.shape)
-    return Metrics(jnp.sum(losses * weights), jnp.sum(correct * weights), jnp.sum(weights))
+    return Metrics(jnp.sum(losses), jnp.sum(correct), jnp.float32(len(labels)))

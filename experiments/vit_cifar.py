@@ -7,7 +7,6 @@ the sizes of the model are not in the paper.
 """
 
 import argparse
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 
 from flax import nnx
 
-from experiments.data import NAMES, DataNotFoundError, load_images
-from experiments.models.simple_vit import SimpleViT, count_parameters
-from experiments.training import TrainingSettings, train
-from qama_jax import QAMAAttention, SimulatedBifurcation
+from experiments.data.images import NAMES
+from experiments.data.prepared import DataNotFoundError
+from experiments.run import ATTENTION, Run
+from experiments.training import TrainingSettings
+from qama_jax import SimulatedBifurcation
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--attention", choices=("qama", "softmax", "none"), default="qama")
+    parser.add_argument("--attention", choices=ATTENTION, default="qama")
     parser.add_argument("--dataset", choices=NAMES, default="cifar10")
     parser.add_argument("--train-examples", type=int, help="use the first so many training images (default: all)")
     parser.add_argument("--epochs", type=int, default=50)
@@ -49,49 +49,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
     """Trains one model; returns its result and the model."""
-    data = load_images(options.dataset, options.cache_dir).take(options.train_examples)
-    patch_size = options.patch_size or (2 if options.dataset == "digits" else 4)
-    solver = SimulatedBifurcation(num_steps=options.solver_steps, num_reads=options.solver_reads)
-    attention = {
-        "qama": functools.partial(QAMAAttention, solver=solver, keep_rngs=False),
-        "softmax": nnx.MultiHeadAttention,
-        "none": None,
-    }[options.attention]
-    model_settings = {
-        "image_shape": data.train_images.shape[1:],
-        "patch_size": patch_size,
-        "num_classes": data.num_classes,
-        "width": options.width,
-        "depth": options.depth,
-        "num_heads": options.num_heads,
-        "mlp_dim": options.mlp_dim,
-    }
-
-    def make_model(rngs: nnx.Rngs) -> SimpleViT:
-        return SimpleViT(**model_settings, attention=attention, rngs=rngs)
-
-    description = {
-        "experiment": "vit_cifar",
-        "attention": options.attention,
-        "dataset": options.dataset,
-        "train_examples": len(data.train_labels),
-        "test_examples": len(data.test_labels),
-        "model": model_settings | {"image_shape": list(model_settings["image_shape"])},
-        "parameters": count_parameters(nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))),
-    }
-    if options.attention == "qama":
-        description["solver"] = repr(solver)
-    run_dir = options.run_dir or Path(f"runs/{options.dataset}-{options.attention}-seed{options.seed}")
-    settings = TrainingSettings(options.seed, options.epochs, options.batch_size, options.learning_rate)
-    return train(
-        make_model,
-        data,
-        settings,
-        run_dir=run_dir,
-        result_path=options.result or run_dir / "result.json",
-        description=description,
-        resume=options.resume,
+    run = Run(
+        options.dataset,
+        options.attention,
+        TrainingSettings(options.seed, options.epochs, options.batch_size, options.learning_rate),
+        width=options.width,
+        depth=options.depth,
+        num_heads=options.num_heads,
+        mlp_dim=options.mlp_dim,
+        patch_size=options.patch_size or (2 if options.dataset == "digits" else 4),
+        train_examples=options.train_examples,
+        solver=SimulatedBifurcation(num_steps=options.solver_steps, num_reads=options.solver_reads),
     )
+    run_dir = options.run_dir or Path(f"runs/{options.dataset}-{options.attention}-seed{options.seed}")
+    result_path = options.result or run_dir / "result.json"
+    data = run.load(options.cache_dir)
+    return run.execute(data, run_dir=run_dir, result_path=result_path, resume=options.resume)
 
 
 def main() -> None:

@@ -11,9 +11,11 @@ import pytest
 from flax import nnx
 
 from experiments import vit_cifar
-from experiments.data import DataNotFoundError, load_images
+from experiments.data.images import load_images
+from experiments.data.prepared import DataNotFoundError
 from experiments.figures import draw_energies, draw_head_masks, look_inside
-from experiments.models.simple_vit import SimpleViT, sincos_positions
+from experiments.models.positions import grid_positions
+from experiments.models.simple_vit import SimpleViT
 from qama_jax import QAMAAttention
 
 SMALL = ["--dataset", "digits", "--width", "16", "--depth", "1", "--num-heads", "2", "--mlp-dim", "32"]
@@ -30,7 +32,7 @@ def test_resumed_run_is_the_same_run(tmp_path):
     run(tmp_path / "parts", "--epochs", "1")
     with pytest.raises(ValueError, match="--resume"):
         run(tmp_path / "parts", "--epochs", "2")
-    with pytest.raises(ValueError, match=r"other settings \(attention, model, parameters, solver\)"):
+    with pytest.raises(ValueError, match=r"other settings \(attention, gamma_0, importance_scale, model, parameters, rho_0, solver\)"):
         run(tmp_path / "parts", "--epochs", "2", "--resume", "--attention", "none", "--mlp-dim", "8")
     parts, parts_model = run(tmp_path / "parts", "--epochs", "2", "--resume")
     for mine, theirs in zip(whole["epochs"], parts["epochs"], strict=True):
@@ -61,7 +63,7 @@ def test_data_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", no_network)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     start = time.monotonic()
-    with pytest.raises(DataNotFoundError, match=r"TFDS_DATA_DIR.*--dataset digits"):
+    with pytest.raises(DataNotFoundError, match=r"TFDS_DATA_DIR.*the bundled data set, digits"):
         load_images("mnist", tmp_path)
     assert time.monotonic() - start < 30
     with pytest.raises(ValueError, match="dataset must be one of"):
@@ -74,15 +76,15 @@ def test_prepared_data(tmp_path):
     if not any(data_dir.glob("mnist/*/dataset_info.json")):
         pytest.skip("mnist is not prepared: set TFDS_DATA_DIR to a folder prepared by tensorflow-datasets")
     decoded = load_images("mnist", tmp_path)
-    assert decoded.train_images.shape == (60_000, 28, 28, 1)
+    assert decoded.train_inputs.shape == (60_000, 28, 28, 1)
     assert np.bincount(decoded.test_labels)[1] == 1135
     cached = load_images("mnist", tmp_path)
-    np.testing.assert_array_equal(cached.test_images, decoded.test_images)
+    np.testing.assert_array_equal(cached.test_inputs, decoded.test_inputs)
 
 
 def test_positions():
     """The four quarters of the features: sine and cosine of the column, then of the row."""
-    positions = sincos_positions(3, 5, 8).reshape(3, 5, 8)
+    positions = grid_positions(3, 5, 8).reshape(3, 5, 8)
     frequencies = np.array([1.0, 1e-4])
     expected = [f(4 * frequencies) for f in (np.sin, np.cos)] + [f(2 * frequencies) for f in (np.sin, np.cos)]
     np.testing.assert_allclose(positions[2, 4], np.concatenate(expected), rtol=1e-5)

@@ -1,0 +1,172 @@
+"""A training run: everything that defines its result, and how it is carried out."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from experiments.data import images, text
+from experiments.data.dataset import Dataset
+from experiments.models.block import AttentionFactory
+from experiments.models.parameters import count_parameters
+from experiments.models.simple_vit import SimpleViT
+from experiments.models.text_transformer import TextTransformer
+from experiments.training import TrainingSettings, run_header, train
+from qama_jax import QAMAAttention, SimulatedBifurcation
+from qama_jax.solvers import Solver
+
+DATASETS = (*images.NAMES, *text.NAMES)
+ATTENTION = ("qama", "softmax", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One model on one data set. A model with softmax or no attention ignores the settings of QAMA.
+
+    Args:
+      dataset: one of `DATASETS`: images for `SimpleViT`, texts for `TextTransformer`.
+      attention: one of `ATTENTION`.
+      training: seed, epochs, batch size, learning rate.
+      width: features of a token.
+      depth: number of blocks.
+      num_heads: attention heads.
+      mlp_dim: hidden features of the perceptrons.
+      patch_size: side of the patches of an image.
+      vocabulary: number of token ids of a text.
+      length: tokens of a text; longer ones are cut.
+      train_examples: the first so many; None for all.
+      test_examples: the first so many; None for all.
+      solver: of QAMA.
+      rho_0: ρ₀ of QAMA.
+      gamma_0: γ₀ of QAMA.
+      importance_scale: standard deviation of W_ε at the start, in QAMA.
+    """
+
+    dataset: str
+    attention: str
+    training: TrainingSettings
+    width: int = 64
+    depth: int = 1
+    num_heads: int = 8
+    mlp_dim: int = 256
+    patch_size: int = 4
+    vocabulary: int = 8000
+    length: int = 512
+    train_examples: int | None = None
+    test_examples: int | None = None
+    solver: Solver = SimulatedBifurcation()
+    rho_0: float = 0.16
+    gamma_0: float = 0.8
+    importance_scale: float = 0.05
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the data set is of texts."""
+        return self.dataset in text.NAMES
+
+    def load(self, cache_dir: Path) -> Dataset:
+        """The data.
+
+        Raises:
+          DataNotFoundError: if they are not there and cannot be downloaded.
+          ValueError: if there is no data set of that name.
+        """
+        if self.is_text:
+            data = text.load_text(self.dataset, cache_dir, vocabulary=self.vocabulary, length=self.length)
+        else:
+            data = images.load_images(self.dataset, cache_dir)
+        return data.take(self.train_examples, self.test_examples)
+
+    def model_maker(self, data: Dataset) -> Callable[[nnx.Rngs], nnx.Module]:
+        """Makes the model of this run for these data from random streams."""
+        return functools.partial(_make_model, self._model_settings(data), self._attention())
+
+    def description(self, data: Dataset) -> dict[str, Any]:
+        """What the result file says of the run besides the training settings."""
+        shapes = nnx.eval_shape(lambda: self.model_maker(data)(nnx.Rngs(0)))
+        qama = {
+            "solver": repr(self.solver),
+            "rho_0": self.rho_0,
+            "gamma_0": self.gamma_0,
+            "importance_scale": self.importance_scale,
+        }
+        return {
+            "dataset": self.dataset,
+            "attention": self.attention,
+            "train_examples": len(data.train_labels),
+            "test_examples": len(data.test_labels),
+            "tokens": self.num_tokens(data),
+            "model": self._model_settings(data),
+            "parameters": count_parameters(shapes),
+        } | (qama if self.attention == "qama" else {})
+
+    def header(self, data: Dataset) -> dict[str, Any]:
+        """What identifies the run in its result file."""
+        return run_header(self.training, self.description(data))
+
+    def num_tokens(self, data: Dataset) -> int:
+        """Length of the token sequence."""
+        shape = data.train_inputs.shape
+        return shape[1] if self.is_text else (shape[1] // self.patch_size) * (shape[2] // self.patch_size)
+
+    def execute(
+        self,
+        data: Dataset,
+        *,
+        run_dir: Path,
+        result_path: Path,
+        resume: bool,
+        on_epoch: Callable[[], None] = lambda: None,
+    ) -> tuple[dict[str, Any], nnx.Module]:
+        """Trains what is not trained yet; see `train`."""
+        return train(
+            self.model_maker(data),
+            data,
+            self.training,
+            run_dir=run_dir,
+            result_path=result_path,
+            description=self.description(data),
+            resume=resume,
+            on_epoch=on_epoch,
+        )
+
+    def _model_settings(self, data: Dataset) -> dict[str, Any]:
+        common = {
+            "num_classes": data.num_classes,
+            "width": self.width,
+            "depth": self.depth,
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+        }
+        if self.is_text:
+            return {"vocabulary": self.vocabulary} | common
+        pixels = data.train_inputs.astype(np.float32)
+        return {
+            "image_shape": data.train_inputs.shape[1:],
+            "patch_size": self.patch_size,
+            "pixel_mean": tuple(pixels.mean((0, 1, 2)).tolist()),
+            "pixel_deviation": tuple(pixels.std((0, 1, 2)).tolist()),
+        } | common
+
+    def _attention(self) -> AttentionFactory:
+        if self.attention == "none":
+            return None
+        if self.attention == "softmax":
+            return nnx.MultiHeadAttention
+        return functools.partial(
+            QAMAAttention,
+            solver=self.solver,
+            rho_0=self.rho_0,
+            gamma_0=self.gamma_0,
+            importance_init=nnx.initializers.normal(self.importance_scale),
+            keep_rngs=False,
+        )
+
+
+def _make_model(settings: dict[str, Any], attention: AttentionFactory, rngs: nnx.Rngs) -> nnx.Module:
+    model = TextTransformer if "vocabulary" in settings else SimpleViT
+    return model(**settings, attention=attention, rngs=rngs)
