@@ -58,7 +58,7 @@ class Run:
     length: int = 512
     train_examples: int | None = None
     test_examples: int | None = None
-    solver: Solver = SimulatedBifurcation()
+    solver: Solver = dataclasses.field(default_factory=SimulatedBifurcation)
     rho_0: float = 0.16
     gamma_0: float = 0.8
     importance_scale: float = 0.05
@@ -102,7 +102,8 @@ class Run:
             "tokens": self.num_tokens(data),
             "model": self._model_settings(data),
             "parameters": count_parameters(shapes),
-        } | (qama if self.attention == "qama" else {})
+            "qama": qama if self.attention == "qama" else None,
+        }
 
     def header(self, data: Dataset) -> dict[str, Any]:
         """What identifies the run in its result file."""

@@ -9,7 +9,6 @@ from experiments.models.block import AttentionFactory, Block
 from experiments.models.positions import sequence_positions
 
 
-
 class TextTransformer(nnx.Module):
     """Token embedding, fixed sine-cosine positions, pre-norm blocks, mean over the tokens, a linear head.
 
