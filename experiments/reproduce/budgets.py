@@ -1,0 +1,111 @@
+"""The runs of each table, by how much may be spent on them."""
+
+import dataclasses
+from typing import NamedTuple
+
+from experiments.run import Run
+from experiments.training import TrainingSettings
+from qama_jax import SimulatedBifurcation
+
+DATASETS = ("mnist", "fashion_mnist", "cifar10", "imdb", "sst2")
+ARMS = ("softmax", "qama")
+STEPS = (5, 10, 20, 50, 100)
+
+
+class Budget(NamedTuple):
+    """How long runs are, equal for both arms.
+
+    Attributes:
+      epochs: of each data set.
+      examples: training and test examples of every run of Table III, None for all.
+      study_epochs: epochs of the runs of the studies.
+      study_examples: training examples of the runs of the studies, None for all.
+      lengths: tokens of a text of each data set.
+    """
+
+    epochs: dict[str, int]
+    examples: tuple[int | None, int | None]
+    study_epochs: int
+    study_examples: int | None
+    lengths: dict[str, int]
+
+
+# No sentence of SST-2 has more tokens than 72; of the reviews of IMDB, a tenth is cut at 512.
+_LENGTHS = {"imdb": 512, "sst2": 72}
+
+BUDGETS = {
+    # The paper's.
+    "paper": Budget(dict.fromkeys(DATASETS, 50), (None, None), 50, None, _LENGTHS),
+    # About two hours on two CPU cores.
+    "reduced": Budget(
+        {"mnist": 10, "fashion_mnist": 10, "cifar10": 15, "imdb": 4, "sst2": 5}, (None, None), 6, 12_500, _LENGTHS
+    ),
+    # Minutes: whether everything works, not how well.
+    "quick": Budget(dict.fromkeys(DATASETS, 2), (1_280, 512), 1, 1_280, {"imdb": 64, "sst2": 32}),
+}
+
+
+def table_runs(budget: Budget, datasets: tuple[str, ...], seeds: tuple[int, ...]) -> dict[str, Run]:
+    """Table III: the runs by their names, both arms of each data set and seed."""
+    return {
+        f"{dataset}_{attention}_seed{seed}": _run(budget, dataset, attention, seed)
+        for seed in seeds
+        for dataset in datasets
+        for attention in ARMS
+    }
+
+
+def step_runs(budget: Budget, seeds: tuple[int, ...]) -> dict[str, Run]:
+    """How good a solution does training need: CIFAR-10 with fewer and more steps of bifurcation."""
+    return {
+        f"steps{steps}_seed{seed}": dataclasses.replace(
+            _study_run(budget, "qama", seed), solver=SimulatedBifurcation(num_steps=steps)
+        )
+        for seed in seeds
+        for steps in STEPS
+    }
+
+
+# Each differs from the default of QAMA in one setting.
+FACTORS = {
+    "default": {},
+    "no attention": {"attention": "none"},
+    "softmax": {"attention": "softmax"},
+    "16 reads": {"solver": SimulatedBifurcation(num_reads=16)},
+    "W_ε scale 0.01": {"importance_scale": 0.01},
+    "W_ε scale 0.25": {"importance_scale": 0.25},
+    "ρ₀ = 0.04": {"rho_0": 0.04},
+    "ρ₀ = 0.64": {"rho_0": 0.64},
+    "γ₀ = 0": {"gamma_0": 0.0},
+    "γ₀ = 3.2": {"gamma_0": 3.2},
+    "2 blocks": {"depth": 2},
+    "2 blocks, softmax": {"depth": 2, "attention": "softmax"},
+}
+
+
+def factor_runs(budget: Budget, seeds: tuple[int, ...]) -> dict[str, Run]:
+    """Where accuracy is lost or won: CIFAR-10 with one setting changed at a time."""
+    return {
+        f"factor{index}_seed{seed}": dataclasses.replace(_study_run(budget, "qama", seed), **changes)
+        for seed in seeds
+        for index, changes in enumerate(FACTORS.values())
+    }
+
+
+def _run(budget: Budget, dataset: str, attention: str, seed: int) -> Run:
+    is_text = dataset in budget.lengths
+    train_examples, test_examples = budget.examples
+    run = Run(
+        dataset,
+        attention,
+        TrainingSettings(seed=seed, epochs=budget.epochs[dataset], batch_size=64 if is_text else 128),
+        train_examples=train_examples,
+        test_examples=test_examples,
+    )
+    return dataclasses.replace(run, num_heads=1, length=budget.lengths[dataset]) if is_text else run
+
+
+def _study_run(budget: Budget, attention: str, seed: int) -> Run:
+    run = _run(budget, "cifar10", attention, seed)
+    training = dataclasses.replace(run.training, epochs=budget.study_epochs)
+    return dataclasses.replace(run, training=training, train_examples=budget.study_examples)

@@ -1,0 +1,88 @@
+"""Carries out the runs that are missing, with an estimate of the time left."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import nnx
+from tqdm import tqdm
+
+from experiments.data.dataset import Dataset
+from experiments.run import Run
+from experiments.training import finished_result
+
+
+class Places(NamedTuple):
+    """Where files are.
+
+    Attributes:
+      output: results, figures and the report.
+      checkpoints: a directory for each run.
+      data: decoded data sets.
+    """
+
+    output: Path
+    checkpoints: Path
+    data: Path
+
+    def result(self, name: str) -> Path:
+        """Result file of a run."""
+        return self.output / "runs" / f"{name}.json"
+
+
+def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
+    """The results of the runs by their names. Finished ones are read, interrupted ones continued."""
+    results = {}
+    missing = {}
+    for name, run, data in _with_data(runs, places):
+        result = finished_result(places.result(name), run.header(data))
+        if result is None:
+            missing[name] = run
+        else:
+            results[name] = result
+    if missing:
+        print(f"{len(results)} of {len(runs)} runs are done, {len(missing)} to do", flush=True)
+    work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(missing, places)}
+    with tqdm(total=sum(work.values()), desc="all runs", unit=" tokens", unit_scale=True, disable=not missing) as bar:
+        for index, (name, run, data) in enumerate(_with_data(missing, places)):
+            tqdm.write(f"run {index + 1} of {len(missing)}: {name}")
+            per_epoch = _work_of_epoch(run, data)
+            results[name], _ = run.execute(
+                data,
+                run_dir=places.checkpoints / name,
+                result_path=places.result(name),
+                resume=True,
+                on_epoch=lambda amount=per_epoch: bar.update(amount),
+            )
+    return {name: results[name] for name in runs}
+
+
+def trained_model(name: str, run: Run, places: Places) -> tuple[nnx.Module, Dataset]:
+    """The model of a run and its data; trained where there is no checkpoint of it."""
+    data = run.load(places.data)
+    _, model = run.execute(
+        data, run_dir=places.checkpoints / name, result_path=places.result(name), resume=True
+    )
+    return model, data
+
+
+def _with_data(runs: dict[str, Run], places: Places) -> Iterator[tuple[str, Run, Dataset]]:
+    """Each run with its data; a data set that several runs in a row share is loaded once."""
+    loaded, data = None, None
+    for name, run in runs.items():
+        wanted = (run.dataset, run.length, run.train_examples, run.test_examples)
+        if wanted != loaded:
+            loaded, data = wanted, run.load(places.data)
+        yield name, run, data
+
+
+def _work_of_epoch(run: Run, data: Dataset) -> int:
+    """Tokens of an epoch, roughly what its time is proportional to."""
+    return run.num_tokens(data) * run.depth * (len(data.train_labels) + len(data.test_labels) // 3)
+
+
+def _work(run: Run, data: Dataset, result_path: Path) -> int:
+    """Tokens of the epochs that are left."""
+    done = len(json.loads(result_path.read_text())["epochs"]) if result_path.exists() else 0
+    return (run.training.epochs - done) * _work_of_epoch(run, data)
