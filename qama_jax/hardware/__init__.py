@@ -19,5 +19,10 @@ from qama_jax.hardware.machine import Machine as Machine
 from qama_jax.hardware.packing import group_by_size as group_by_size
 from qama_jax.hardware.packing import pack as pack
 from qama_jax.hardware.packing import unpack as unpack
+from qama_jax.hardware.rounding import RoundingLoss as RoundingLoss
+from qama_jax.hardware.rounding import RoundingReport as RoundingReport
+from qama_jax.hardware.rounding import rounded_problem as rounded_problem
+from qama_jax.hardware.rounding import rounding_loss as rounding_loss
+from qama_jax.hardware.rounding import rounding_report as rounding_report
 from qama_jax.hardware.task_runner import TaskRunner as TaskRunner
 from qama_jax.hardware.task_runner import TaskStats as TaskStats

@@ -41,7 +41,8 @@ def embed(problem: Problem, machine: Machine) -> Embedding:
 
         H = -½ Σ J_ij σ_i σ_j - Σ_k Σ_i h_ik σ_i a_k - L Σ_{k<l} a_k a_l,    Σ_k h_ik = h_i
 
-    Where all a_k = +1 this is the problem, up to a constant; flipping all spins changes nothing. Integers come from
+    Where all a_k = +1 this is the problem, up to a constant; flipping all spins changes nothing. With equal shares the
+    energy at given σ is concave in Σ a_k, so that in a ground state all a_k are equal. Integers come from
     scaling by `scale = L / max(max |J|, max |h| / c)` and rounding. With one auxiliary spin the largest h often is
     many times the largest J, and takes their levels away. Shared by c spins it takes c times less, and h itself is
     rounded to c times as many levels: h_i is rounded first, then split into integers that add up to it,
@@ -61,12 +62,12 @@ def embed(problem: Problem, machine: Machine) -> Embedding:
     Example:
       >>> import jax, qama_jax
       >>> problem = qama_jax.Ising([[0.0, 1.0], [1.0, 0.0]], [-3.0, 1.0])
-      >>> embedding = qama_jax.embed(problem, qama_jax.Machine(num_spins=5))
+      >>> embedding = qama_jax.hardware.embed(problem, qama_jax.hardware.Machine(num_spins=5))
       >>> embedding.couplings[:2]
       Array([[   0,  127, -127, -127, -127],
              [ 127,    0,   42,   42,   43]], dtype=int8)
     """
-    ising = _as_ising(problem)
+    ising = as_ising(problem)
     (n,) = ising.shape
     slots = _auxiliary_slots(n, machine)
     strongest = jnp.max(jnp.abs(ising.couplings))
@@ -117,7 +118,8 @@ def decode(spins: Num[Array, "reads m"], embedding: Embedding, n: int) -> Num[Ar
     return spins[:, :n] * jnp.sign(total).astype(spins.dtype)[:, None]
 
 
-def _as_ising(problem: Problem) -> Ising:
+def as_ising(problem: Problem) -> Ising:
+    """The problem over spins, with its bits in one row."""
     if isinstance(problem, Ising):
         return problem
     return (problem if isinstance(problem, Qubo) else problem.to_qubo()).to_ising()
