@@ -24,5 +24,7 @@ from qama_jax.hardware.rounding import RoundingReport as RoundingReport
 from qama_jax.hardware.rounding import rounded_problem as rounded_problem
 from qama_jax.hardware.rounding import rounding_loss as rounding_loss
 from qama_jax.hardware.rounding import rounding_report as rounding_report
+from qama_jax.hardware.simulated_backend import SimulatedBackend as SimulatedBackend
+from qama_jax.hardware.simulated_machine import SimulatedMachine as SimulatedMachine
 from qama_jax.hardware.task_runner import TaskRunner as TaskRunner
 from qama_jax.hardware.task_runner import TaskStats as TaskStats
