@@ -26,7 +26,8 @@ class SimulatedMachine:
     `solver=` of an attention layer. It says how good a machine's answers are, and nothing of its speed.
 
     Args:
-      machine: limits: number of spins, bits of a coupling, auxiliary spins.
+      machine: limits: number of spins, bits of a coupling, auxiliary spins. With `auxiliary_spins=0` strong linear
+        terms, at full strength while pulses are small, decide too early, and attention problems are solved badly.
       coupling_noise: standard deviation of Gaussian errors of all couplings between spins used, and of linear terms
         where the machine takes them, in units of the largest coupling it can take, or for real couplings, of the
         largest there is. Drawn once a problem, as reads share what was programmed. Machines that compute the feedback
@@ -38,7 +39,7 @@ class SimulatedMachine:
       pump: schedule in units of the threshold, see `CoherentIsingMachine`. It starts far below: then the couplings
         decide which pulses rise first.
       feedback_strength: of the couplings over their root-mean-square row norm.
-      measurement_noise: standard deviation of the measured amplitudes, in each step.
+      measurement_noise: standard deviation of the measured amplitudes, in each step. With less, reads differ less.
 
     Info: `auxiliary_agreement` [num_reads], `|Σ a_k| / c` of the c auxiliary spins used: 1 where all agree.
 
@@ -64,7 +65,7 @@ class SimulatedMachine:
     time_step: float = 0.03
     pump: Schedule = (-4.0, 1.0)
     feedback_strength: float = 6.0
-    measurement_noise: float = 0.1
+    measurement_noise: float = 0.3
 
     def __post_init__(self):
         if not isinstance(self.machine, Machine):
