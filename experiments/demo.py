@@ -6,12 +6,10 @@ make demo        (under 3 minutes on 2 cores, no download)
 import shutil
 from pathlib import Path
 
-import jax.numpy as jnp
-import numpy as np
-
 from experiments import vit_cifar
 from experiments.data.images import load_images
-from experiments.figures import draw_energies, draw_head_masks, look_inside
+from experiments.figures import draw_energies, draw_head_masks
+from experiments.look import look_inside
 from experiments.models.simple_vit import SimpleViT
 
 _RUNS = Path("runs/demo")
@@ -38,10 +36,10 @@ def main() -> None:
 
 def draw_figures(model: SimpleViT) -> None:
     """Figures 3 and 4 for the first test image, from the last block."""
-    image = load_images("digits", _RUNS).test_inputs[:1]
-    diagnostics, features = look_inside(model, jnp.asarray(image))
-    draw_head_masks(_RUNS / "head_masks.png", image[0], np.asarray(diagnostics.bits[0]), model.grid)
-    draw_energies(_RUNS / "energies.png", np.asarray(diagnostics.token_energy[0]), np.asarray(features[0]), model.grid)
+    image = load_images("digits", _RUNS).test_inputs[0]
+    look = look_inside(model, image)
+    draw_head_masks(_RUNS / "head_masks.png", image, look.bits, model.grid)
+    draw_energies(_RUNS / "energies.png", look, model.grid)
 
 
 if __name__ == "__main__":

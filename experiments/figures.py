@@ -1,35 +1,45 @@
-"""Figures of the paper from a trained SimpleViT with QAMA: head masks (3), energies and features (4)."""
+"""The figures of the paper, in one style."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import jax
 import matplotlib
 import numpy as np
-from flax import nnx
 
-from experiments.models.simple_vit import SimpleViT
-from qama_jax import AttentionDiagnostics
+from experiments.look import Look
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 # Colour-blind safe (Okabe and Ito).
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
+_COLOURS = {"softmax": _BLUE, "qama": _ORANGE}
+_STYLE = {"font.size": 9, "axes.titlesize": 9, "figure.titlesize": 10, "legend.frameon": False}
+plt.rcParams.update(_STYLE)
 
 
-def look_inside(model: SimpleViT, images: jax.Array) -> tuple[AttentionDiagnostics, jax.Array]:
-    """What the last block's annealer selects for images [batch, height, width, channels].
+def draw_roc(path: Path, curves: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+    """Figure 2: receiver operating characteristics.
 
-    Returns:
-      The diagnostics, and the features [batch, tokens, heads, head_dim] before the output projection.
+    Args:
+      path: PNG file to write.
+      curves: of each data set, for each attention the `roc` of a result file.
     """
-    _, intermediates = nnx.capture(model, nnx.Intermediate)(images, deterministic=True, sow=True)
-    sown = {
-        path[-1]: leaf.get_value()[0]
-        for path, leaf in nnx.to_flat_state(intermediates)
-        if path[1] == len(model.blocks) - 1
-    }
-    return sown["attention_diagnostics"], sown["attention_features"]
+    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.8), squeeze=False, layout="constrained")
+    for axis, (dataset, arms) in zip(axes[0], curves.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle=":")
+        for attention, roc in arms.items():
+            axis.plot(
+                roc["false_positive_rate"],
+                roc["true_positive_rate"],
+                color=_COLOURS[attention],
+                linestyle="-" if attention == "qama" else "--",
+                label=f"{attention}, AUC {roc['auc']:.3f}",
+            )
+        axis.set(title=dataset, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+        axis.legend(loc="lower right")
+    _save(figure, path)
 
 
 def draw_head_masks(path: Path, image: np.ndarray, bits: np.ndarray, grid: tuple[int, int]) -> None:
@@ -49,7 +59,7 @@ def draw_head_masks(path: Path, image: np.ndarray, bits: np.ndarray, grid: tuple
         axis.axis("off")
     picture = np.asarray(image, np.uint8).squeeze()
     axes[0, 0].imshow(picture, cmap="gray")
-    axes[0, 0].set_title("image", fontsize=9)
+    axes[0, 0].set_title("image")
     for head in range(heads):
         axis = axes[head // (columns - 1), 1 + head % (columns - 1)]
         mask = bits[head].reshape(grid).repeat(picture.shape[0] // grid[0], 0).repeat(picture.shape[1] // grid[1], 1)
@@ -58,35 +68,55 @@ def draw_head_masks(path: Path, image: np.ndarray, bits: np.ndarray, grid: tuple
         overlay[..., :3] = matplotlib.colors.to_rgb(_ORANGE)
         overlay[..., 3] = 0.55 * mask
         axis.imshow(overlay)
-        axis.set_title(f"head {head + 1}: {int(bits[head].sum())} of {bits.shape[1]}", fontsize=9)
+        axis.set_title(f"head {head + 1}: {int(bits[head].sum())} of {bits.shape[1]}")
     figure.suptitle("Tokens selected by each head")
     _save(figure, path)
 
 
-def draw_energies(path: Path, token_energy: np.ndarray, features: np.ndarray, grid: tuple[int, int]) -> None:
+def draw_energies(path: Path, look: Look, grid: tuple[int, int]) -> None:
     """Figure 4: mean energy of each token over the heads, and the distribution of the features.
 
     Args:
       path: PNG file to write.
-      token_energy: [heads, tokens].
-      features: [tokens, heads, head_dim], the distributed energy.
+      look: what a block selects.
       grid: rows and columns of patches.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
-    heat = left.imshow(token_energy.mean(0).reshape(grid), cmap="cividis")
-    left.set(title=f"Token energy, mean over heads (sum {token_energy.sum():.1f})", xlabel="column", ylabel="row")
-    left.set(xticks=range(grid[1]), yticks=range(grid[0]))
+    heat = left.imshow(look.token_energy.mean(0).reshape(grid), cmap="cividis")
+    left.set(title=f"Token energy, mean over heads (sum over both {look.token_energy.sum():.1f})")
+    left.set(xlabel="column", ylabel="row", xticks=range(grid[1]), yticks=range(grid[0]))
     figure.colorbar(heat, ax=left, label="energy (dimensionless)")
-    selected = (np.broadcast_to(token_energy.T[..., None], features.shape) != 0).reshape(-1)
-    values = features.reshape(-1)
-    right.hist(values[selected], bins=40, color=_BLUE)
+    values = look.features[look.bits.T != 0].reshape(-1)
+    right.hist(values, bins=40, color=_BLUE)
     right.set(
-        title=f"Features of selected tokens: mean {values[selected].mean():.2f}, std {values[selected].std():.2f}",
+        title=f"Features of selected tokens: mean {values.mean():.2f}, std {values.std():.2f}",
         xlabel="feature value",
         ylabel="count",
     )
-    for axis in (left, right):
-        axis.title.set_fontsize(9)
+    _save(figure, path)
+
+
+def draw_flips(path: Path, look: Look) -> None:
+    """Figure 5: the energies after single flips, above the plane of the solution found.
+
+    Args:
+      path: PNG file to write.
+      look: what a block selects.
+    """
+    heads, tokens = look.bits.shape
+    head, token = np.meshgrid(np.arange(1, heads + 1), np.arange(1, tokens + 1), indexing="ij")
+    figure = plt.figure(figsize=(9.5, 4), layout="constrained")
+    surface = figure.add_subplot(1, 2, 1, projection="3d")
+    surface.plot_surface(token, head, look.flipped, cmap="cividis", linewidth=0)
+    surface.plot_surface(token, head, np.full(look.flipped.shape, look.energy), color=_ORANGE, alpha=0.4)
+    surface.set(xlabel="token", ylabel="head", zlabel="energy")
+    surface.set_title(f"Energy after one flip: mean {look.flipped.mean():.1f}; plane: solution, {look.energy:.1f}")
+    flat = figure.add_subplot(1, 2, 2)
+    heat = flat.imshow(
+        look.flipped - look.energy, aspect="auto", cmap="cividis", extent=(0.5, tokens + 0.5, heads + 0.5, 0.5)
+    )
+    flat.set(xlabel="token", ylabel="head", yticks=range(1, heads + 1), title="The same, above the solution")
+    figure.colorbar(heat, ax=flat, label="energy change (dimensionless)")
     _save(figure, path)
 
 

@@ -10,17 +10,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from experiments.markdown import markdown_table
+
 _ROOT = Path(__file__).parent.parent
 _RESULTS = _ROOT / "experiments" / "results"
 
 
 def _load(name: str) -> dict[str, Any]:
     return json.loads((_RESULTS / f"{name}.json").read_text())
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def solver_table() -> str:
@@ -32,7 +29,7 @@ def solver_table() -> str:
         at_best = f"{row['share_at_reference']:.0%}"
         rows.append((str(tuple(row["shape"])), str(row["problems"]), gap, at_best, times))
     header = ("(H, N, D)", "problems", "mean gap ± standard error", "at the reference", "µs a problem, batch 64 / 256")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def softmax_table() -> str:
@@ -47,7 +44,7 @@ def softmax_table() -> str:
         )
         for row in _load("benchmark_layer")["against_softmax"]
     ]
-    return _table(("N", "batch", "softmax, ms", "QAMA, ms", "ratio"), rows)
+    return markdown_table(("N", "batch", "softmax, ms", "QAMA, ms", "ratio"), rows)
 
 
 def scaling_table() -> str:
@@ -62,7 +59,7 @@ def scaling_table() -> str:
         (f"{longest['tokens']:,}", f"{longest['seconds']:.1f} s, {longest['peak_resident_gb']:.1f} GB peak memory")
     )
     exponent = f"\n\nExponent from 4,096 to 65,536 tokens: {result['scaling']['exponent']:.2f}."
-    return _table(("N", "forward + backward"), rows) + exponent
+    return markdown_table(("N", "forward + backward"), rows) + exponent
 
 
 def training_table() -> str:
@@ -80,7 +77,7 @@ def training_table() -> str:
                     f"{result['parameters']:,}",
                 )
             )
-    return _table(("blocks", "attention", "last epoch", "best epoch", "parameters"), rows)
+    return markdown_table(("blocks", "attention", "last epoch", "best epoch", "parameters"), rows)
 
 
 def peers_table() -> str:
@@ -96,7 +93,7 @@ def peers_table() -> str:
             ratio = contestant["ratio"]
             cells.append(f"{bound}{_microseconds(contestant)} ({bound}{ratio:,.{0 if ratio >= 10 else 1}f}×)")
         rows.append((str(tuple(row["shape"])), str(row["problems"]), *cells))
-    return _table(("(H, N, D)", "problems", "ours, µs", *(f"{name}, µs" for name in peers)), rows)
+    return markdown_table(("(H, N, D)", "problems", "ours, µs", *(f"{name}, µs" for name in peers)), rows)
 
 
 def cuts_table() -> str:
@@ -112,7 +109,7 @@ def cuts_table() -> str:
                 share = f"{best['success_share']:.0%} of {best['runs']}"
                 cells = (_settings(best["settings"]), share, f"{best['time_to_solution_s']:.2f} s")
             rows.append((instance, name, *cells))
-    return _table(("instance", "solver", "settings", "successful runs", "time to solution"), rows)
+    return markdown_table(("instance", "solver", "settings", "successful runs", "time to solution"), rows)
 
 
 def _settings(settings: dict[str, Any]) -> str:
@@ -131,7 +128,7 @@ def family_table() -> str:
     for solver, by_shape in measured.items():
         cells = (f"{r['mean_gap']:.2%}, {r['seconds_per_problem']['median_s'] * 1e6:,.0f} µs" for r in by_shape)
         rows.append((f"`{solver.partition('(')[0]}`", *cells))
-    return _table(("solver", *shapes), rows)
+    return markdown_table(("solver", *shapes), rows)
 
 
 def optima_table() -> str:
@@ -148,7 +145,7 @@ def optima_table() -> str:
     stated = result["cuts"]
     settings = stated["K2000"]["solver"]
     cuts = (f"{name} {-stated[name]['energy']:,.0f} in {stated[name]['seconds']:.1f} s" for name in ("K2000", "G22"))
-    table = _table(("solver", "optima found", "mean gap", *large), rows)
+    table = markdown_table(("solver", "optima found", "mean gap", *large), rows)
     return f"{table}\n\nWith a budget of their own, `{settings}`: {', '.join(cuts)}."
 
 
@@ -164,7 +161,7 @@ def sweep_table() -> str:
         )
         for row in _load("benchmark_sweep")["rows"]
     ]
-    return _table(("(H, N, D)", "batch", "low-rank, µs a sweep and problem", "matrices, µs", "ratio"), rows)
+    return markdown_table(("(H, N, D)", "batch", "low-rank, µs a sweep and problem", "matrices, µs", "ratio"), rows)
 
 
 def drop_in_table() -> str:
@@ -173,7 +170,7 @@ def drop_in_table() -> str:
         (name, f"{arm['median_s'] * 1e3:.0f}", f"{arm['ratio']:.2f}")
         for name, arm in _load("benchmark_drop_in")["models"].items()
     ]
-    return _table(("attention", "forward + backward, ms", "ratio"), rows)
+    return markdown_table(("attention", "forward + backward, ms", "ratio"), rows)
 
 
 TABLES = {

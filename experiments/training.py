@@ -109,7 +109,7 @@ def train(
 
     train_data = DeviceData(jnp.asarray(data.train_inputs), jnp.asarray(data.train_labels))
     test_data = DeviceData(jnp.asarray(data.test_inputs), jnp.asarray(data.test_labels))
-    train_steps = functools.partial(_train_steps, graph, optimizer)
+    run_steps = functools.partial(train_steps, graph, optimizer)
     steps_per_epoch = len(data.train_labels) // settings.batch_size
 
     def test() -> np.ndarray:
@@ -118,7 +118,7 @@ def train(
     for epoch in range(len(history), settings.epochs):
         order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
         order = order[: steps_per_epoch * settings.batch_size].reshape(steps_per_epoch, settings.batch_size)
-        state, row = _train_epoch(train_steps, state, train_data, order, jax.random.fold_in(root, 2), epoch, settings)
+        state, row = _train_epoch(run_steps, state, train_data, order, jax.random.fold_in(root, 2), epoch, settings)
         tested = _metrics(test(), test_data.labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
         history.append(row)
@@ -200,15 +200,15 @@ def _without_epochs(header: dict[str, Any], name: str) -> Any:
     return {key: entry for key, entry in value.items() if key != "epochs"} if name == "settings" and value else value
 
 
-def _train_epoch(train_steps, state, data, order, key, epoch, settings) -> tuple[TrainState, dict[str, float]]:
+def _train_epoch(run_steps, state, data, order, key, epoch, settings) -> tuple[TrainState, dict[str, float]]:
     total = Metrics(*np.zeros(3))
     # A call of no steps compiles, so that the rates below are those of the steady state.
-    state, _ = train_steps(state, data, order, key, jnp.int32(0), jnp.int32(0))
+    state, _ = run_steps(state, data, order, key, jnp.int32(0), jnp.int32(0))
     start = time.perf_counter()
     with tqdm(total=order.size, desc=f"epoch {epoch + 1}", unit=" samples", unit_scale=True, leave=False) as bar:
         for first in range(0, len(order), _STEPS_PER_CALL):
             last = min(first + _STEPS_PER_CALL, len(order))
-            state, metrics = train_steps(state, data, order, key, jnp.int32(first), jnp.int32(last))
+            state, metrics = run_steps(state, data, order, key, jnp.int32(first), jnp.int32(last))
             total = Metrics(*(float(a) + float(b) for a, b in zip(total, metrics, strict=True)))
             bar.update((last - first) * settings.batch_size)
             bar.set_postfix(loss=f"{total.loss / total.count:.3f}", accuracy=f"{total.correct / total.count:.1%}")
@@ -223,7 +223,7 @@ def _train_epoch(train_steps, state, data, order, key, epoch, settings) -> tuple
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def _train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, key, first, last):
+def train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, key, first, last):
     """Steps `first` to `last` of an epoch in one call, so that the device and not Python is the limit."""
 
     def step(index, carry):

@@ -67,12 +67,16 @@ class SimpleViT(nnx.Module):
         sow: bool = False,
     ) -> Float[Array, "batch classes"]:
         """Logits. `rngs` feeds the annealers of QAMA layers unless deterministic; `sow` keeps their diagnostics."""
-        pixels = (images.astype(jnp.float32) - jnp.array(self.pixel_mean)) / jnp.array(self.pixel_deviation)
-        x = self.embed(self._patches(pixels))
-        x = x + grid_positions(*self.grid, x.shape[-1])
+        x = self.tokens(images)
         for block in self.blocks:
             x = block(x, deterministic=deterministic, rngs=rngs, sow=sow)
         return self.head(jnp.mean(self.norm(x), axis=1))
+
+    def tokens(self, images: Num[Array, "batch height width channels"]) -> Float[Array, "batch tokens width"]:
+        """What the first block gets: embedded patches with their positions."""
+        pixels = (images.astype(jnp.float32) - jnp.array(self.pixel_mean)) / jnp.array(self.pixel_deviation)
+        x = self.embed(self._patches(pixels))
+        return x + grid_positions(*self.grid, x.shape[-1])
 
     def _patches(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "batch tokens pixels"]:
         batch, *_, channels = images.shape

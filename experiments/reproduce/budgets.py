@@ -1,7 +1,7 @@
 """The runs of each table, by how much may be spent on them."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.run import Run
 from experiments.training import TrainingSettings
@@ -58,37 +58,44 @@ def table_runs(budget: Budget, datasets: tuple[str, ...], seeds: tuple[int, ...]
 def step_runs(budget: Budget, seeds: tuple[int, ...]) -> dict[str, Run]:
     """How good a solution does training need: CIFAR-10 with fewer and more steps of bifurcation."""
     return {
-        f"steps{steps}_seed{seed}": dataclasses.replace(
-            _study_run(budget, "qama", seed), solver=SimulatedBifurcation(num_steps=steps)
+        f"steps_{steps}_seed{seed}": dataclasses.replace(
+            _study_run(budget, seed), solver=SimulatedBifurcation(num_steps=steps)
         )
         for seed in seeds
         for steps in STEPS
     }
 
 
-# Each differs from the default of QAMA in one setting.
+class Factor(NamedTuple):
+    """A change of one setting from the defaults of QAMA, and what tables call it."""
+
+    label: str
+    changes: dict[str, Any]
+
+
 FACTORS = {
-    "default": {},
-    "no attention": {"attention": "none"},
-    "softmax": {"attention": "softmax"},
-    "16 reads": {"solver": SimulatedBifurcation(num_reads=16)},
-    "W_ε scale 0.01": {"importance_scale": 0.01},
-    "W_ε scale 0.25": {"importance_scale": 0.25},
-    "ρ₀ = 0.04": {"rho_0": 0.04},
-    "ρ₀ = 0.64": {"rho_0": 0.64},
-    "γ₀ = 0": {"gamma_0": 0.0},
-    "γ₀ = 3.2": {"gamma_0": 3.2},
-    "2 blocks": {"depth": 2},
-    "2 blocks, softmax": {"depth": 2, "attention": "softmax"},
+    "default": Factor("QAMA, defaults", {}),
+    "softmax": Factor("softmax", {"attention": "softmax"}),
+    "none": Factor("no attention", {"attention": "none"}),
+    "reads16": Factor("best of 16 reads", {"solver": SimulatedBifurcation(num_reads=16)}),
+    "scale001": Factor("W_ε scale 0.01", {"importance_scale": 0.01}),
+    "scale025": Factor("W_ε scale 0.25", {"importance_scale": 0.25}),
+    "rho004": Factor("ρ₀ = 0.04", {"rho_0": 0.04}),
+    "rho064": Factor("ρ₀ = 0.64", {"rho_0": 0.64}),
+    "gamma0": Factor("γ₀ = 0", {"gamma_0": 0.0}),
+    "gamma32": Factor("γ₀ = 3.2", {"gamma_0": 3.2}),
+    "depth2": Factor("2 blocks", {"depth": 2}),
+    "depth2_softmax": Factor("2 blocks, softmax", {"depth": 2, "attention": "softmax"}),
+    "depth2_none": Factor("2 blocks, no attention", {"depth": 2, "attention": "none"}),
 }
 
 
 def factor_runs(budget: Budget, seeds: tuple[int, ...]) -> dict[str, Run]:
     """Where accuracy is lost or won: CIFAR-10 with one setting changed at a time."""
     return {
-        f"factor{index}_seed{seed}": dataclasses.replace(_study_run(budget, "qama", seed), **changes)
+        f"factor_{name}_seed{seed}": dataclasses.replace(_study_run(budget, seed), **factor.changes)
         for seed in seeds
-        for index, changes in enumerate(FACTORS.values())
+        for name, factor in FACTORS.items()
     }
 
 
@@ -105,7 +112,7 @@ def _run(budget: Budget, dataset: str, attention: str, seed: int) -> Run:
     return dataclasses.replace(run, num_heads=1, length=budget.lengths[dataset]) if is_text else run
 
 
-def _study_run(budget: Budget, attention: str, seed: int) -> Run:
-    run = _run(budget, "cifar10", attention, seed)
+def _study_run(budget: Budget, seed: int) -> Run:
+    run = _run(budget, "cifar10", "qama", seed)
     training = dataclasses.replace(run.training, epochs=budget.study_epochs)
     return dataclasses.replace(run, training=training, train_examples=budget.study_examples)

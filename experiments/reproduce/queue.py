@@ -61,9 +61,7 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
 def trained_model(name: str, run: Run, places: Places) -> tuple[nnx.Module, Dataset]:
     """The model of a run and its data; trained where there is no checkpoint of it."""
     data = run.load(places.data)
-    _, model = run.execute(
-        data, run_dir=places.checkpoints / name, result_path=places.result(name), resume=True
-    )
+    _, model = run.execute(data, run_dir=places.checkpoints / name, result_path=places.result(name), resume=True)
     return model, data
 
 

@@ -1,0 +1,110 @@
+"""What there is in the output folder, and the tables and figures made from it."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
+from experiments.look import Look
+from experiments.reproduce import paper
+from experiments.reproduce.queue import Places
+from experiments.reproduce.tables import Table, factors_table, speed_table, steps_table, table_i, table_iii
+
+
+class Results(NamedTuple):
+    """Contents of result files.
+
+    Attributes:
+      runs: finished runs of Table III by their names.
+      steps: those of the study of the solver budget.
+      gaps: of each of them, how far its solver stays behind.
+      factors: those of the study of factors.
+      speed: of each data set, both arms side by side.
+      look: what the trained model selects, see `Look`, and the image; None where it was not looked at.
+    """
+
+    runs: dict[str, dict[str, Any]]
+    steps: dict[str, dict[str, Any]]
+    gaps: dict[str, dict[str, float]]
+    factors: dict[str, dict[str, Any]]
+    speed: dict[str, dict[str, Any]]
+    look: dict[str, Any] | None
+
+
+def read_results(places: Places) -> Results:
+    """All results in `places.output`."""
+    finished: dict[str, dict[str, dict[str, Any]]] = {"steps": {}, "factor": {}, "runs": {}}
+    for path in sorted((places.output / "runs").glob("*.json")):
+        result = json.loads(path.read_text())
+        if result["complete"]:
+            study = path.stem.split("_")[0]
+            finished[study if study in ("steps", "factor") else "runs"][path.stem] = result
+    gaps = _read(places.output / "gaps.json") or {"gaps": {}}
+    speed = _read(places.output / "speed.json") or {"datasets": {}}
+    return Results(
+        finished["runs"],
+        {name: result for name, result in finished["steps"].items() if name in gaps["gaps"]},
+        gaps["gaps"],
+        finished["factor"],
+        speed["datasets"],
+        _read(places.output / "look.json"),
+    )
+
+
+def make_tables(results: Results) -> dict[str, Table]:
+    """The tables for which there are results."""
+    tables = {}
+    if results.runs:
+        tables["I"] = table_i(results.runs.values())
+        tables["III"] = table_iii(results.runs.values())
+    if results.steps:
+        tables["steps"] = steps_table(results.steps, results.gaps)
+    if results.factors:
+        tables["factors"] = factors_table(results.factors)
+    if results.speed:
+        tables["speed"] = speed_table(results.speed)
+    return tables
+
+
+def make_figures(results: Results, folder: Path) -> dict[str, Path]:
+    """Draws the figures for which there are results; PNG files in `folder` by their captions."""
+    figures = {}
+    curves: dict[str, dict[str, dict[str, Any]]] = {}
+    for result in results.runs.values():
+        if "roc" in result:
+            curves.setdefault(result["dataset"], {}).setdefault(result["attention"], result["roc"])
+    if curves:
+        path = folder / "figure2.png"
+        draw_roc(path, curves)
+        figures["Figure 2: receiver operating characteristic on the test split after the last epoch."] = path
+    if results.look is not None:
+        figures |= _look_figures(results.look, folder)
+    return figures
+
+
+def _look_figures(saved: dict[str, Any], folder: Path) -> dict[str, Path]:
+    look = Look(
+        np.array(saved["bits"]),
+        saved["energy"],
+        np.array(saved["token_energy"]),
+        np.array(saved["features"]),
+        np.array(saved["flipped"]),
+    )
+    grid = tuple(saved["grid"])
+    masks, energies, flips = (folder / f"figure{number}.png" for number in (3, 4, 5))
+    draw_head_masks(masks, np.array(saved["image"], np.uint8), look.bits, grid)
+    draw_energies(energies, look, grid)
+    draw_flips(flips, look)
+    return {
+        f"Figure 3: tokens that each head selects on test image {saved['index']} of {saved['dataset']}.": masks,
+        f"Figure 4: energies and features of the same image. Paper: energy {paper.ENERGY}, features of mean 0.00 and "
+        f"standard deviation {paper.FEATURE_DEVIATION}.": energies,
+        "Figure 5: energies after single flips, and the plane of the solution. Paper: solution "
+        f"{paper.SURFACE_ENERGY:,}, mean after a flip {paper.SURFACE_FLIPPED_ENERGY:,}.": flips,
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,70 @@
+"""Training steps of both arms, and what of a step is the solver."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments.benchmarks.timing import interleave, summary
+from experiments.data.dataset import Dataset
+from experiments.run import Run
+from experiments.training import DeviceData, TrainState, train_steps
+from qama_jax.problems.base import Bits, Problem
+
+_STEPS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedSelection:
+    """Every second bit, whatever the problem: a layer whose solver costs nothing."""
+
+    num_reads: int = 1
+
+    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
+        del key, initial_bits
+        bits = jnp.arange(np.prod(problem.shape)).reshape(problem.shape) % 2
+        return problem.clamp(bits.astype(jnp.int8))[None], {}
+
+
+def measure(run: Run, data: Dataset, repeats: int) -> dict[str, Any]:
+    """Seconds of a training step with each attention, in turn, compile time apart, and the solver's share of QAMA's.
+
+    The share is what a step gains where the solver is replaced by one that costs nothing.
+    """
+    arms = {
+        "softmax": dataclasses.replace(run, attention="softmax"),
+        "qama": run,
+        "qama without solver": dataclasses.replace(run, solver=FixedSelection()),
+    }
+    seconds = interleave({name: _stepper(arm, data) for name, arm in arms.items()}, repeats)
+    rows = {}
+    for name, values in seconds.items():
+        step = summary([value / _STEPS for value in values])
+        rows[name] = step | {"samples_per_second": run.training.batch_size / step["median_s"]}
+    pairs = zip(seconds["qama"], seconds["qama without solver"], strict=True)
+    share = statistics.median(1 - without / whole for whole, without in pairs)
+    return {"batch_size": run.training.batch_size, "tokens": run.num_tokens(data), "arms": rows, "solver_share": share}
+
+
+def _stepper(run: Run, data: Dataset) -> Callable[[], Any]:
+    """Calls that each train the same model for some steps more."""
+    graph, params = nnx.split(run.model_maker(data)(nnx.Rngs(0)))
+    optimizer = optax.adam(run.training.learning_rate)
+    state = TrainState(params, optimizer.init(params), jnp.int32(0))
+    device_data = DeviceData(jnp.asarray(data.train_inputs), jnp.asarray(data.train_labels))
+    order = jnp.arange(_STEPS * run.training.batch_size).reshape(_STEPS, -1)
+
+    def call():
+        nonlocal state
+        state, metrics = train_steps(
+            graph, optimizer, state, device_data, order, jax.random.key(0), jnp.int32(0), jnp.int32(_STEPS)
+        )
+        return metrics
+
+    return call
