@@ -9,6 +9,7 @@ which there are results into report.html.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ def _asked(runs: dict[str, Run], options: argparse.Namespace) -> dict[str, Run]:
 def _look(name: str, run: Run, places: Places) -> None:
     """Looks at the first dog of the test images, the paper's motif."""
     path = places.output / "look.json"
-    if path.exists():
+    if path.exists() and json.loads(path.read_text())["run"] == name:
         return
     model, data = trained_model(name, run, places)
     index = int(np.argmax(data.test_labels == _DOG))
@@ -132,8 +133,11 @@ def _look(name: str, run: Run, places: Places) -> None:
 def _study_steps(runs: dict[str, Run], places: Places) -> None:
     execute(runs, places)
     path = places.output / "gaps.json"
-    gaps = {name: solver_gap(name, run, places) for name, run in runs.items()}
-    write_json(path, {"gaps": gaps} | provenance())
+    gaps = json.loads(path.read_text())["gaps"] if path.exists() else {}
+    missing = {name: run for name, run in runs.items() if name not in gaps}
+    if missing:
+        gaps |= {name: solver_gap(name, run, places) for name, run in missing.items()}
+        write_json(path, {"gaps": gaps} | provenance())
 
 
 def _study_speed(runs: dict[str, Run], places: Places) -> None:

@@ -64,7 +64,7 @@ def table_iii(results: Iterable[Result]) -> Table:
             for measure in ("last", "best"):
                 value = getattr(published, measure)
                 mean = _mean(runs, measure)
-                row += [f"{value:.1f}", _mean_and_spread(runs, measure), f"{mean - value:+.1f}"]
+                row += [_mean_and_spread(runs, measure), f"{value:.1f} ({mean - value:+.1f})"]
             softmax = arms.get((dataset, "softmax"))
             if attention == "qama" and softmax:
                 loss = [_mean(runs, measure) - _mean(softmax, measure) for measure in ("last", "best")]
@@ -90,13 +90,11 @@ def table_iii(results: Iterable[Result]) -> Table:
     header = (
         "data set",
         "attention",
-        "last epoch, paper",
-        "here",
-        "difference",
-        "best epoch, paper",
-        "here",
-        "difference",
-        "QAMA − softmax here, last / best",
+        "last epoch",
+        "paper (difference)",
+        "best epoch",
+        "paper (difference)",
+        "QAMA − softmax, last / best",
         "paper",
     )
     return Table("Table III: test accuracy", header, rows, note)
