@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer
+.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-precision
 
 install: $(VENV)/.installed
 
+# kaiwu-community demands one version of numpy, and works with others.
 $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[test]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps kaiwu-community==1.0.7
 	touch $@
 
 demo: install
@@ -39,3 +41,7 @@ benchmark-peers: install
 
 benchmark-layer: install
 	$(RUN) -m experiments.benchmarks.layer
+	$(RUN) -m experiments.benchmarks.drop_in
+
+benchmark-precision: install
+	$(RUN) -m experiments.benchmarks.precision

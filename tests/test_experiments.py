@@ -13,7 +13,8 @@ from flax import nnx
 from experiments import vit_cifar
 from experiments.data.images import load_images
 from experiments.data.prepared import DataNotFoundError
-from experiments.figures import draw_energies, draw_head_masks, look_inside
+from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
+from experiments.look import hamiltonians, look_inside
 from experiments.models.positions import grid_positions
 from experiments.models.simple_vit import SimpleViT
 from qama_jax import QAMAAttention
@@ -110,14 +111,33 @@ def test_patches_are_squares_of_the_image():
     np.testing.assert_array_equal(patches[0, 5], [18, 19, 26, 27])
 
 
+def test_look_inside_sees_what_the_layer_does():
+    """Against what the layer itself sows in evaluation, and a flip against the energy of the flipped state."""
+    model = make_model(QAMAAttention)
+    image = np.random.default_rng(0).uniform(size=(8, 8, 1)).astype(np.float32)
+    look = look_inside(model, image)
+    _, intermediates = nnx.capture(model, nnx.Intermediate)(image[None], deterministic=True, sow=True)
+    sown = {path[-1]: leaf.get_value()[0] for path, leaf in nnx.to_flat_state(intermediates) if path[1] == 1}
+    diagnostics = sown["attention_diagnostics"]
+    np.testing.assert_array_equal(look.bits, diagnostics.bits[0])
+    np.testing.assert_allclose(look.energy, diagnostics.energy[0], rtol=1e-5)
+    np.testing.assert_allclose(look.token_energy, diagnostics.token_energy[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(look.features, sown["attention_features"][0], rtol=1e-4, atol=1e-5)
+
+    problem = jax.tree.map(lambda leaf: leaf[0], hamiltonians(model, image[None]))
+    flipped = look.bits.copy()
+    flipped[1, 3] ^= 1
+    np.testing.assert_allclose(look.flipped[1, 3], problem.energy(flipped), rtol=1e-5)
+
+
 def test_figures(tmp_path):
     model = make_model(QAMAAttention)
-    images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 1))
-    diagnostics, features = look_inside(model, images)
-    assert diagnostics.bits.shape == (1, 2, 16)
-    draw_head_masks(tmp_path / "masks.png", 255 * images[0], np.asarray(diagnostics.bits[0]), model.grid)
-    draw_energies(
-        tmp_path / "energies.png", np.asarray(diagnostics.token_energy[0]), np.asarray(features[0]), model.grid
-    )
-    for name in ("masks.png", "energies.png"):
+    image = np.asarray(jax.random.uniform(jax.random.key(0), (8, 8, 1)))
+    look = look_inside(model, image)
+    draw_head_masks(tmp_path / "masks.png", 255 * image, look.bits, model.grid)
+    draw_energies(tmp_path / "energies.png", look, model.grid)
+    draw_flips(tmp_path / "flips.png", look)
+    curve = {"auc": 0.75, "false_positive_rate": [0.0, 0.5, 1.0], "true_positive_rate": [0.0, 1.0, 1.0]}
+    draw_roc(tmp_path / "roc.png", {"imdb": {"softmax": curve, "qama": curve}, "sst2": {"qama": curve}})
+    for name in ("masks.png", "energies.png", "flips.png", "roc.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
