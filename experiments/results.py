@@ -20,7 +20,7 @@ def provenance() -> dict[str, Any]:
     """Command, commit, versions and device of this process."""
     device = jax.devices()[0]
     return {
-        "command": " ".join(["python", *(_relative(argument) for argument in sys.argv)]),
+        "command": " ".join(["python", _program(), *map(_relative, sys.argv[1:])]),
         "commit": _commit(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
@@ -36,6 +36,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         file.write("\n")
     os.replace(file.name, path)
     path.chmod(0o644)
+
+
+def _program() -> str:
+    """`-m` and the module, or the script."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return _relative(sys.argv[0]) if spec is None else f"-m {spec.name.removesuffix('.__main__')}"
 
 
 def _relative(argument: str) -> str:

@@ -5,12 +5,14 @@
 A table stands between `<!-- table:NAME -->` and `<!-- /table -->`.
 """
 
+import functools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from experiments.markdown import markdown_table
+from experiments.reproduce.results import make_tables, read_results
 
 _ROOT = Path(__file__).parent.parent
 _RESULTS = _ROOT / "experiments" / "results"
@@ -173,7 +175,17 @@ def drop_in_table() -> str:
     return markdown_table(("attention", "forward + backward, ms", "ratio"), rows)
 
 
+def _reproduced(name: str) -> str:
+    """A table of the reproduction under the reduced budget."""
+    return make_tables(read_results(_RESULTS / "reproduce"))[name].markdown()
+
+
 TABLES = {
+    "settings": functools.partial(_reproduced, "I"),
+    "accuracy": functools.partial(_reproduced, "III"),
+    "steps": functools.partial(_reproduced, "steps"),
+    "factors": functools.partial(_reproduced, "factors"),
+    "speed": functools.partial(_reproduced, "speed"),
     "drop_in": drop_in_table,
     "family": family_table,
     "optima": optima_table,

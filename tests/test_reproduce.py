@@ -242,7 +242,7 @@ def test_output_folder_becomes_one_page(tmp_path):
     unfinished = json.loads((tmp_path / "runs" / "mnist_qama_seed0.json").read_text()) | {"complete": False}
     (tmp_path / "runs" / "mnist_qama_seed1.json").write_text(json.dumps(unfinished))
 
-    results = read_results(where)
+    results = read_results(tmp_path)
     assert set(results.runs) == set(runs)
     tables = make_tables(results)
     assert list(tables) == ["I", "III"]

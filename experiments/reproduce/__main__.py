@@ -78,7 +78,7 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
     if "speed" in options.study:
         _study_speed({run.dataset: run for run in runs.values() if run.attention == "qama"}, places)
 
-    results = read_results(places)
+    results = read_results(places.output)
     tables = make_tables(results)
     write_report(
         places.output / "report.html",

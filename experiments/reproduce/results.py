@@ -9,7 +9,6 @@ import numpy as np
 from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
 from experiments.look import Look
 from experiments.reproduce import paper
-from experiments.reproduce.queue import Places
 from experiments.reproduce.tables import Table, factors_table, speed_table, steps_table, table_i, table_iii
 
 
@@ -33,23 +32,23 @@ class Results(NamedTuple):
     look: dict[str, Any] | None
 
 
-def read_results(places: Places) -> Results:
-    """All results in `places.output`."""
+def read_results(output: Path) -> Results:
+    """All results in the output folder."""
     finished: dict[str, dict[str, dict[str, Any]]] = {"steps": {}, "factor": {}, "runs": {}}
-    for path in sorted((places.output / "runs").glob("*.json")):
+    for path in sorted((output / "runs").glob("*.json")):
         result = json.loads(path.read_text())
         if result["complete"]:
             study = path.stem.split("_")[0]
             finished[study if study in ("steps", "factor") else "runs"][path.stem] = result
-    gaps = _read(places.output / "gaps.json") or {"gaps": {}}
-    speed = _read(places.output / "speed.json") or {"datasets": {}}
+    gaps = _read(output / "gaps.json") or {"gaps": {}}
+    speed = _read(output / "speed.json") or {"datasets": {}}
     return Results(
         finished["runs"],
         {name: result for name, result in finished["steps"].items() if name in gaps["gaps"]},
         gaps["gaps"],
         finished["factor"],
         speed["datasets"],
-        _read(places.output / "look.json"),
+        _read(output / "look.json"),
     )
 
 
