@@ -11,6 +11,11 @@ import pytest
 from flax import nnx
 
 import qama_jax
+from experiments import hardware
+from experiments.look import hamiltonians
+from experiments.reproduce.queue import Places
+from experiments.run import Run
+from experiments.training import TrainingSettings
 from qama_jax.hardware import (
     CimSolver,
     Embedding,
@@ -430,6 +435,59 @@ class TestSimulatedBackend:
         assert drop > 0.02 * abs(means["device", 0.0])
         for noise in (0.0, 0.2):
             assert abs(means["host", noise] - means["device", noise]) < 0.4 * drop
+
+
+class TestOtherMachinesForATrainedModel:
+    run = Run("digits", "qama", TrainingSettings(epochs=1), width=16, num_heads=2, mlp_dim=16, patch_size=2)
+
+    @pytest.fixture
+    def model_and_data(self, tmp_path):
+        data = self.run.load(tmp_path).take(32, 12)
+        model = self.run.model_maker(data)(nnx.Rngs(0))
+        model.head.kernel[...] = jax.random.normal(jax.random.key(0), model.head.kernel.shape)
+        model.head.bias[...] = jax.random.normal(jax.random.key(1), model.head.bias.shape)
+        return model, data
+
+    def test_same_weights_and_another_solver(self, model_and_data):
+        model, data = model_and_data
+        # Stopped at once, the second machine's answer is its random start.
+        solvers = {
+            "training": self.run.solver,
+            "again": self.run.solver,
+            "stopped": SimulatedMachine(num_steps=1, time_step=1e-9),
+        }
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            logits = np.asarray(model(data.test_inputs), np.float64)
+            rows = hardware.compare(model, self.run, data, solvers, batch_size=12)
+        outputs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        labels = np.arange(12), data.test_labels
+        first = rows["training"]
+        np.testing.assert_allclose(first["mean_label_output"], outputs[labels].mean(), rtol=1e-4)
+        np.testing.assert_allclose(first["mean_label_logit"], logits[labels].mean(), rtol=1e-4, atol=1e-4)
+        assert first["accuracy"] == np.mean(logits.argmax(1) == data.test_labels)
+        assert {**rows["again"], "evaluation_seconds": 0} == {**first, "evaluation_seconds": 0}
+        assert rows["stopped"]["mean_label_logit"] != first["mean_label_logit"]
+        for row in rows.values():
+            assert row["accuracy_difference"] == row["accuracy"] - first["accuracy"]
+
+    def test_where_the_time_goes(self, model_and_data):
+        model, data = model_and_data
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            problems = hamiltonians(model, data.test_inputs)
+            reference = jnp.ones(12)
+            solver = CimSolver(SimulatedBackend(SimulatedMachine(num_steps=5)), num_reads=2)
+            host = hardware.time_problem(problems, solver, reference)
+            device = hardware.time_problem(problems, self.run.solver, reference)
+        assert min(host["solve_s"], host["conversion_s"]) > 0
+        assert host["transfer_s"] >= 0
+        assert device["solve_s"] == device["total_s"] > 0
+        assert device["transfer_s"] == device["conversion_s"] == 0
+        assert hardware.describe(solver).startswith("CimSolver(SimulatedBackend(SimulatedMachine(")
+
+    def test_a_model_that_is_not_trained(self, tmp_path):
+        places = Places(tmp_path, tmp_path / "checkpoints", tmp_path)
+        with pytest.raises(ValueError, match=r"no trained digits_qama; train it by python -m experiments\.reproduce"):
+            hardware.load("digits_qama", self.run, places)
 
 
 @pytest.mark.parametrize("documented", [embed, rounding_report, rounding_loss, SimulatedMachine, SimulatedBackend])
