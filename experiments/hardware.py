@@ -202,6 +202,7 @@ def run_experiment(options: argparse.Namespace, name: str, run: Run) -> dict[str
         "experiment": "hardware_mnist",
         "run": name,
         "budget": options.budget,
+        "training_epochs": run.training.epochs,
         **provenance(),
         "paper": PAPER,
         "heads": run.num_heads,

@@ -175,6 +175,42 @@ def drop_in_table() -> str:
     return markdown_table(("attention", "forward + backward, ms", "ratio"), rows)
 
 
+def precision_table() -> str:
+    """What 8-bit couplings cost, with one auxiliary spin and with as many as are enough."""
+    rows = []
+    for row in _load("benchmark_precision")["rows"]:
+        for arm in (row["one_auxiliary_spin"], row["splitting"]):
+            fewest, _, most = arm["auxiliary_spins"]
+            rows.append(
+                (
+                    str(tuple(row["shape"])),
+                    f"{fewest:.0f}" if fewest == most else f"{fewest:.0f} to {most:.0f}",
+                    f"{arm['zeroed_share']:.0%}",
+                    f"{arm['mean_loss']:.3%}",
+                    f"{arm['machine_mean_gap']:.2%}",
+                )
+            )
+    header = ("(H, N, D)", "auxiliary spins", "couplings at 0", "energy lost to rounding", "gap of `SimulatedMachine`")
+    return markdown_table(header, rows)
+
+
+def hardware_table() -> str:
+    """Table VI: the same weights with other solvers, and the paper's figures."""
+    result = _load("hardware_mnist")
+    rows = []
+    for arm, row in (*result["arms"].items(), *result["sampler_arms"].items()):
+        times = result["times"][arm]
+        cells = (f"{row['images']:,}", f"{row['accuracy']:.2%}", f"{row['mean_label_output']:.4f}")
+        parts = (f"{times[f'{part}_s'] * 1e6:,.0f}" for part in ("solve", "transfer", "conversion"))
+        rows.append((arm, *cells, *parts))
+    names = {"cim": "CPQC-550", "simulation": "simulation"}
+    for arm, paper in result["paper"].items():
+        cells = (f"{paper['accuracy']:.1%}", f"{paper['mean_label_output']:.4f}", f"{paper['seconds'] * 1e6:,.0f}")
+        rows.append((f"paper, {names[arm]}", "", *cells, "", ""))
+    header = ("solver", "images", "accuracy", "output of the label", "solve, µs", "transfer, µs", "conversion, µs")
+    return markdown_table(header, rows)
+
+
 def _reproduced(name: str) -> str:
     """A table of the reproduction under the reduced budget."""
     return make_tables(read_results(_RESULTS / "reproduce"))[name].markdown()
@@ -187,6 +223,8 @@ TABLES = {
     "factors": functools.partial(_reproduced, "factors"),
     "speed": functools.partial(_reproduced, "speed"),
     "drop_in": drop_in_table,
+    "precision": precision_table,
+    "hardware": hardware_table,
     "family": family_table,
     "optima": optima_table,
     "sweep": sweep_table,
