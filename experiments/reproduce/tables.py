@@ -134,7 +134,7 @@ def factors_table(results: dict[str, Result]) -> Table:
         if runs:
             rows.append((factor.label, _mean_and_spread(runs, "last"), _mean_and_spread(runs, "best")))
     return Table(
-        "Factors: CIFAR-10 with one setting changed at a time",
+        "Factors: MNIST with one setting changed at a time",
         ("QAMA with one change", "last epoch", "best epoch"),
         rows,
         _study_note(results),
