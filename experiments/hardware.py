@@ -26,6 +26,7 @@ from flax import nnx
 from experiments.data.dataset import Dataset
 from experiments.data.prepared import DataNotFoundError
 from experiments.look import hamiltonians
+from experiments.reproduce import paper
 from experiments.reproduce.budgets import BUDGETS, table_runs
 from experiments.reproduce.queue import Places
 from experiments.results import provenance, write_json
@@ -35,10 +36,6 @@ from qama_jax import AttentionHamiltonian, CimSolver, solve
 from qama_jax.hardware import DimodBackend, Machine, SimulatedMachine, decode, embed
 from qama_jax.solvers import Solver
 
-PAPER = {
-    "cim": {"accuracy": 0.975, "mean_label_output": 0.9664, "seconds": 162e-6},
-    "simulation": {"accuracy": 0.975, "mean_label_output": 0.9647, "seconds": 402e-3},
-}
 # Most that the accuracy of the simulated machine may differ from that of the training solver.
 LARGEST_DIFFERENCE = 0.002
 _REPEATS = 5
@@ -204,7 +201,7 @@ def run_experiment(options: argparse.Namespace, name: str, run: Run) -> dict[str
         "budget": options.budget,
         "training_epochs": run.training.epochs,
         **provenance(),
-        "paper": PAPER,
+        "paper": paper.HARDWARE,
         "heads": run.num_heads,
         "tokens": run.num_tokens(data),
         "arms": compare(model, run, data, solvers, options.batch_size),
