@@ -20,6 +20,8 @@ def test_examples_run():
     assert names["features"].shape == (4, 49, 8, 8)
     assert names["diagnostics"].bits.shape == (4, 8, 49)
     assert names["solutions"].bits.shape == (64, 100)
+    assert names["outputs"].shape == (3, 10, 16)
+    assert names["split"].zeroed_share < 0.2 * names["one"].zeroed_share
 
 
 def test_tables_are_those_of_the_result_files():

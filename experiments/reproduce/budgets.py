@@ -38,7 +38,7 @@ BUDGETS = {
     "paper": Budget(dict.fromkeys(DATASETS, 50), (None, None), 50, None, _LENGTHS),
     # About two hours on two CPU cores.
     "reduced": Budget(
-        {"mnist": 20, "fashion_mnist": 20, "cifar10": 15, "imdb": 4, "sst2": 5}, (None, None), 8, 12_500, _LENGTHS
+        {"mnist": 20, "fashion_mnist": 20, "cifar10": 15, "imdb": 4, "sst2": 5}, (None, None), 5, 12_500, _LENGTHS
     ),
     # Minutes: whether everything works, not how well.
     "quick": Budget(dict.fromkeys(DATASETS, 2), (1_280, 512), 1, 1_280, {"imdb": 64, "sst2": 32}),
