@@ -109,7 +109,9 @@ def draw_flips(path: Path, look: Look) -> None:
     surface = figure.add_subplot(1, 2, 1, projection="3d")
     surface.plot_surface(token, head, look.flipped, cmap="cividis", linewidth=0)
     surface.plot_surface(token, head, np.full(look.flipped.shape, look.energy), color=_ORANGE, alpha=0.4)
-    surface.set(xlabel="token", ylabel="head", zlabel="energy")
+    surface.set(xlabel="token", ylabel="head")
+    surface.set_zlabel("energy", labelpad=12)
+    surface.set_box_aspect(None, zoom=0.85)
     surface.set_title(f"Energy after one flip: mean {look.flipped.mean():.1f}; plane: solution, {look.energy:.1f}")
     flat = figure.add_subplot(1, 2, 2)
     heat = flat.imshow(

@@ -76,6 +76,8 @@ class CoherentIsingMachine:
         scale = problem.coupling_scale()
         strength = self.feedback_strength / jnp.where(scale > 0, scale, 1)
         pumps = evaluate(self.pump, self.num_steps, dtype)
+        # Bits held at 0, such as those of padding, feel nothing, and their error variables would outgrow all others.
+        free = problem.clamp(jnp.ones(problem.shape, jnp.int8)) == 1
 
         def read(key, initial_bits):
             start_key, noise_key = jax.random.split(key)
@@ -90,7 +92,7 @@ class CoherentIsingMachine:
                 # A pulse far above its target would leave the range in which the explicit step is stable.
                 x = jnp.clip(x, -1.5 * self.target**0.5, 1.5 * self.target**0.5)
                 error = error * jnp.exp(self.time_step * self.error_rate * (self.target - x**2))
-                error = error / jnp.maximum(1, jnp.mean(error))
+                error = error / jnp.maximum(1, jnp.sum(error, where=free) / jnp.maximum(jnp.sum(free, dtype=dtype), 1))
                 bits = problem.clamp((x > 0).astype(jnp.int8))
                 energy = problem.energy(bits)
                 best = jnp.where(energy < lowest, bits, best)
