@@ -19,6 +19,8 @@ from experiments.models.positions import grid_positions
 from experiments.models.simple_vit import SimpleViT
 from qama_jax import QAMAAttention
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SMALL = ["--dataset", "digits", "--width", "16", "--depth", "1", "--num-heads", "2", "--mlp-dim", "32"]
 
 

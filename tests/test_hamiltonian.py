@@ -11,7 +11,7 @@ import qama_jax
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
 from qama_jax.solvers.descent import descend
 
-pytestmark = pytest.mark.usefixtures("strict")
+pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
 
 SHAPES = [(h, n, d) for h in (1, 2, 8) for n in (1, 2, 7, 64, 512) for d in (1, 8, 64)]
 

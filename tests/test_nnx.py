@@ -6,6 +6,8 @@ from flax import nnx
 
 import qama_jax
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture
 def inputs():

@@ -8,6 +8,8 @@ import pytest
 import qama_jax
 from experiments.tables import with_tables
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 README = Path(__file__).parent.parent / "README.md"
 
 

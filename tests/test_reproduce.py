@@ -29,6 +29,8 @@ from experiments.roc import roc
 from experiments.run import Run
 from experiments.training import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TINY = Run(
     "digits",
     "qama",
