@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int8, Num
 
 from experiments.models.simple_vit import SimpleViT
 from qama_jax import AttentionHamiltonian, analysis
+from qama_jax.attention import distribute_energies
 
 
 class Look(NamedTuple):
@@ -43,7 +44,7 @@ def look_inside(model: SimpleViT, image: Num[Array, "height width channels"]) ->
     """What the last block selects for an image, as in evaluation."""
     problems, layer = hamiltonians(model, image[None]), model.blocks[-1].attention
     solution = layer.annealer(problems, deterministic=True)
-    features = layer.distribution(problems, solution.bits, layer.qubo.importance[...])
+    features = distribute_energies(problems, solution.bits, layer.qubo.importance[...])
     problem = jax.tree.map(lambda leaf: leaf[0], problems)
     bits = solution.bits[0]
     landscape = analysis.flip_landscape(problem, bits)

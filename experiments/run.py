@@ -12,20 +12,22 @@ from flax import nnx
 from experiments.data import images, text
 from experiments.data.dataset import Dataset
 from experiments.models.block import AttentionFactory
+from experiments.models.controls import SELECTIONS, FixedSelection, RandomSelection, UncoupledReadout
+from experiments.models.linear_attention import LinearAttention
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
 from experiments.training import TrainingSettings, run_header, train
-from qama_jax import QAMAAttention, SimulatedBifurcation
+from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
 from qama_jax.solvers import Solver
 
 DATASETS = (*images.NAMES, *text.NAMES)
-ATTENTION = ("qama", "softmax", "none")
+ATTENTION = ("qama", "softmax", "linear", "none")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One model on one data set. A model with softmax or no attention ignores the settings of QAMA.
+    """One model on one data set. A model with other attention or none ignores the settings of QAMA.
 
     Args:
       dataset: one of `DATASETS`: images for `SimpleViT`, texts for `TextTransformer`.
@@ -41,6 +43,8 @@ class Run:
       train_examples: the first so many; None for all.
       test_examples: the first so many; None for all.
       solver: of QAMA.
+      readout: of QAMA.
+      selection: one of `SELECTIONS`; all but "annealed" are controls, in which nothing is annealed.
       rho_0: ρ₀ of QAMA.
       gamma_0: γ₀ of QAMA.
       importance_scale: standard deviation of W_ε at the start, in QAMA.
@@ -59,9 +63,16 @@ class Run:
     train_examples: int | None = None
     test_examples: int | None = None
     solver: Solver = dataclasses.field(default_factory=SimulatedBifurcation)
+    readout: Readout = dataclasses.field(default_factory=EnergyReadout)
+    selection: str = "annealed"
     rho_0: float = 0.16
     gamma_0: float = 0.8
     importance_scale: float = 0.05
+
+    def __post_init__(self):
+        for name, choices in (("attention", ATTENTION), ("selection", SELECTIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
 
     @property
     def is_text(self) -> bool:
@@ -94,6 +105,9 @@ class Run:
             "gamma_0": self.gamma_0,
             "importance_scale": self.importance_scale,
         }
+        # Result files of before there were read-outs are still those of the paper's.
+        if self.readout != EnergyReadout() or self.selection != "annealed":
+            qama |= {"readout": repr(self.readout), "selection": self.selection}
         return {
             "dataset": self.dataset,
             "attention": self.attention,
@@ -158,9 +172,16 @@ class Run:
             return None
         if self.attention == "softmax":
             return nnx.MultiHeadAttention
+        if self.attention == "linear":
+            return LinearAttention
+        solver, readout = self.solver, self.readout
+        if self.selection != "annealed":
+            solver = RandomSelection() if self.selection == "random" else FixedSelection()
+            readout = UncoupledReadout(readout)
         return functools.partial(
             QAMAAttention,
-            solver=self.solver,
+            solver=solver,
+            readout=readout,
             rho_0=self.rho_0,
             gamma_0=self.gamma_0,
             importance_init=nnx.initializers.normal(self.importance_scale),

@@ -221,6 +221,7 @@ TABLES = {
     "settings": functools.partial(_reproduced, "I"),
     "accuracy": functools.partial(_reproduced, "III"),
     "steps": functools.partial(_reproduced, "steps"),
+    "readouts": functools.partial(_reproduced, "readouts"),
     "factors": functools.partial(_reproduced, "factors"),
     "speed": functools.partial(_reproduced, "speed"),
     "drop_in": drop_in_table,

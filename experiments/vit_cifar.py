@@ -1,4 +1,4 @@
-"""SimpleViT on images with QAMA, softmax or no attention: the paper's vision experiment (Tables I and III).
+"""SimpleViT on images with QAMA, softmax, linear or no attention: the paper's vision experiment (Tables I and III).
 
     python experiments/vit_cifar.py --attention qama --dataset cifar10
 
@@ -16,9 +16,12 @@ from flax import nnx
 
 from experiments.data.images import NAMES
 from experiments.data.prepared import DataNotFoundError
+from experiments.models.controls import SELECTIONS
 from experiments.run import ATTENTION, Run
 from experiments.training import TrainingSettings
-from qama_jax import SimulatedBifurcation
+from qama_jax import EnergyReadout, LinearReadout, Readout, SelectedKeysReadout, SimulatedBifurcation, WindowReadout
+
+READOUTS = ("energy", "window", "selected-keys", "linear")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,11 +43,26 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--mlp-dim", type=int, default=256)
     parser.add_argument("--solver-steps", type=int, help="steps of bifurcation (default: the solver's)")
     parser.add_argument("--solver-reads", type=int, default=SimulatedBifurcation.num_reads)
-    parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/DATASET-ATTENTION-seedSEED)")
+    parser.add_argument("--readout", choices=READOUTS, default="energy", help="of QAMA; energy is the paper's")
+    parser.add_argument("--radius", type=int, default=WindowReadout.radius, help="of the window")
+    parser.add_argument(
+        "--num-keys", type=int, default=WindowReadout.num_keys, help="selected keys of a head that are seen"
+    )
+    parser.add_argument("--selection", choices=SELECTIONS, default="annealed", help="all others are controls")
+    parser.add_argument("--run-dir", type=Path, help="checkpoints (default: by data set, attention and seed)")
     parser.add_argument("--result", type=Path, help="result file (default: RUN_DIR/result.json)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the run directory")
     return parser.parse_args(arguments)
+
+
+def make_readout(options: argparse.Namespace) -> Readout:
+    """The read-out that the command line asks for."""
+    if options.readout == "window":
+        return WindowReadout(options.radius, options.num_keys)
+    if options.readout == "selected-keys":
+        return SelectedKeysReadout(options.num_keys)
+    return LinearReadout() if options.readout == "linear" else EnergyReadout()
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
@@ -60,11 +78,19 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
         patch_size=options.patch_size or (2 if options.dataset == "digits" else 4),
         train_examples=options.train_examples,
         solver=SimulatedBifurcation(num_steps=options.solver_steps, num_reads=options.solver_reads),
+        readout=make_readout(options),
+        selection=options.selection,
     )
-    run_dir = options.run_dir or Path(f"runs/{options.dataset}-{options.attention}-seed{options.seed}")
+    run_dir = options.run_dir or Path(f"runs/{_name(options)}-seed{options.seed}")
     result_path = options.result or run_dir / "result.json"
     data = run.load(options.cache_dir)
     return run.execute(data, run_dir=run_dir, result_path=result_path, resume=options.resume)
+
+
+def _name(options: argparse.Namespace) -> str:
+    readout = f"-{options.readout}" if options.attention == "qama" and options.readout != "energy" else ""
+    selection = f"-{options.selection}" if options.attention == "qama" and options.selection != "annealed" else ""
+    return f"{options.dataset}-{options.attention}{readout}{selection}"
 
 
 def main() -> None:

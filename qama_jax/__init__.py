@@ -4,6 +4,7 @@ from qama_jax import analysis as analysis
 from qama_jax import checkpoint as checkpoint
 from qama_jax import hardware as hardware
 from qama_jax import linen as linen
+from qama_jax import readouts as readouts
 from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
 from qama_jax.distribution import distribute_energy as distribute_energy
@@ -19,6 +20,11 @@ from qama_jax.problems import Qubo as Qubo
 from qama_jax.problems import attention_hamiltonian as attention_hamiltonian
 from qama_jax.problems import read_biqmac as read_biqmac
 from qama_jax.problems import read_rudy as read_rudy
+from qama_jax.readouts import EnergyReadout as EnergyReadout
+from qama_jax.readouts import LinearReadout as LinearReadout
+from qama_jax.readouts import Readout as Readout
+from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
+from qama_jax.readouts import WindowReadout as WindowReadout
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive

@@ -1,7 +1,8 @@
 """Quantum annealing multi-head attention as functions over batches; no Flax here.
 
-The three stages of the paper's Figure 1, `build_hamiltonians`, `anneal` and `distribute_energies`, and their
-composition `qama_attention`. All are compiled, and all vmap the functions for one problem over the batch.
+The three stages of the paper's Figure 1, `build_hamiltonians`, `anneal` and `read_out` (with `EnergyReadout` the
+paper's `distribute_energies`), and their composition `qama_attention`. All are compiled, and all vmap the functions
+for one problem over the batch.
 """
 
 import functools
@@ -12,7 +13,8 @@ import jax
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.distribution import distribute_energy
-from qama_jax.problems.attention import AttentionHamiltonian, attention_hamiltonian, check_shapes
+from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
+from qama_jax.readouts import EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solution, Solver, check_key, solve
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -43,22 +45,25 @@ class AttentionDiagnostics(NamedTuple):
     token_energy: Float[Array, "*batch heads tokens"]
 
 
-@functools.partial(jax.jit, inline=True)
+@functools.partial(jax.jit, static_argnames="select", inline=True)
 def build_hamiltonians(
     query: Float[Array, "*batch tokens heads head_dim"],
     key: Float[Array, "*batch keys heads head_dim"],
-    value: Float[Array, "*batch tokens heads head_dim"],
+    value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
     *,
     mask: Bool[Array, "*batch keys"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
+    select: Select = "queries",
 ) -> AttentionHamiltonian:
     """`attention_hamiltonian` for every element of the batch; the leaves carry the batch dimensions."""
-    check_shapes(query, key, value, importance, mask)
+    check_shapes(query, key, value, importance, mask, select)
 
     def build(query, key, value, mask):
-        return attention_hamiltonian(query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0)
+        return attention_hamiltonian(
+            query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0, select=select
+        )
 
     return _over_batch(build, query.shape[:-3])(query, key, value, mask)
 
@@ -80,14 +85,34 @@ def distribute_energies(
     return _over_batch(distribute, bits.shape[:-2])(hamiltonians, bits)
 
 
+@functools.partial(jax.jit, static_argnames="readout", inline=True)
+def read_out(
+    readout: Readout,
+    hamiltonians: AttentionHamiltonian,
+    solutions: Solution,
+    query: Float[Array, "*batch tokens heads head_dim"],
+    key: Float[Array, "*batch keys heads head_dim"],
+    value: Float[Array, "*batch selected heads head_dim"],
+    importance: Float[Array, "head_dim"],
+) -> Float[Array, "*batch tokens heads head_dim"]:
+    """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian."""
+    tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
+
+    def read(hamiltonian, solution, query, key, value):
+        return readout.read(hamiltonian, solution, query, key, value, importance)
+
+    return _over_batch(read, query.shape[:-3])(hamiltonians, solutions, *tensors).astype(query.dtype)
+
+
 def qama_attention(
     query: Float[Array, "*batch tokens heads head_dim"],
     key: Float[Array, "*batch keys heads head_dim"],
-    value: Float[Array, "*batch tokens heads head_dim"],
+    value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
     *,
     rng: Key[Array, ""],
     solver: Solver = SimulatedBifurcation(),
+    readout: Readout = EnergyReadout(),
     mask: Bool[Array, "*batch keys"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
@@ -95,21 +120,25 @@ def qama_attention(
     """Quantum annealing multi-head attention, in the layout of `flax.nnx.dot_product_attention`.
 
     Each element of the batch is a problem of its own: its Hamiltonian is built (`attention_hamiltonian`), solved
-    (`solve`), and the energy of the solution distributed over tokens, heads and features (`distribute_energy`).
-    One call solves them all, in time and memory linear in the number of tokens.
+    (`solve`), and its solution made into features by `readout`: the energies of the selected tokens as in the paper,
+    or values. One call solves them all, in time and memory linear in the number of tokens.
 
-    The gradient is that of equation (6): the selection is detached, and the gradient flows through the energies
-    of the selected tokens. It is exact where the solution is locally constant, and blind to its jumps.
+    The selection is detached. With `EnergyReadout` the gradient is that of equation (6), exact where the solution is
+    locally constant. Read-outs of values are differentiable in the gate of the selection, its probability given the
+    annealed state; see `qama_jax.readouts`. No gradient sees the solution jump.
 
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.
       key: [*batch, M, H, D]; in cross-attention, M keys of another sequence.
-      value: [*batch, N, H, D].
+      value: [*batch, N, H, D] for `EnergyReadout`, which selects queries; [*batch, M, H, D] for the others, which
+        select keys.
       importance: [D], the learnable W_ε of equations (4) and (5).
       rng: one typed PRNG key; each problem gets a key of its own.
       solver: minimises the Hamiltonian; no gradient reaches it.
+      readout: makes features of the selection; see `qama_jax.readouts`.
       mask: bool [*batch, M], true for visible keys; the others influence nothing. Where M = N, a hidden key is a
-        padded token, of which the query and the value are hidden too, and the features are 0.
+        padded token, of which the query and the value are hidden too: with `EnergyReadout` its features are 0, with
+        the others they are those of a query that no key sees.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
 
@@ -117,8 +146,8 @@ def qama_attention(
       Features [*batch, N, H, D] in the type of `query`, and `AttentionDiagnostics`.
 
     Raises:
-      ValueError: if shapes disagree, values are not as many as queries, `mask` is not boolean, or `rng` is no
-        typed key.
+      ValueError: if shapes disagree, values are not as many as what is selected, `mask` is not boolean, `rng` is no
+        typed key, or `readout` is none.
 
     Example:
       >>> import jax, qama_jax
@@ -130,10 +159,13 @@ def qama_attention(
     References:
       arXiv:2504.11083v2, algorithm 1 and equations (3) to (6).
     """
-    hamiltonians = build_hamiltonians(query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0)
+    check_readout(readout)
+    hamiltonians = build_hamiltonians(
+        query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0, select=readout.select
+    )
     solution = anneal(rng, hamiltonians, solver)
-    features = distribute_energies(hamiltonians, solution.bits, importance)
-    return features.astype(query.dtype), diagnose(hamiltonians, solution)
+    features = read_out(readout, hamiltonians, solution, query, key, value, importance)
+    return features, diagnose(hamiltonians, solution)
 
 
 @functools.partial(jax.jit, inline=True)

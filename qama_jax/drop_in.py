@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float, Key
 
+from qama_jax.problems.attention import Select
+
 
 def check_settings(
     *, num_heads: int, qkv_features: int, attention_fn: Callable, flax_attention_fn: Callable, dropout_rate: float
@@ -32,12 +34,14 @@ def check_decode(decode: bool | None) -> None:
 def complete_inputs(
     inputs_q: Float[Array, "*batch tokens in_features"],
     inputs_k: Float[Array, "*batch keys in_kv_features"] | None,
-    inputs_v: Float[Array, "*batch tokens in_kv_features"] | None,
-) -> tuple[Float[Array, "*batch keys in_kv_features"], Float[Array, "*batch tokens in_kv_features"]]:
+    inputs_v: Float[Array, "*batch selected in_kv_features"] | None,
+    select: Select,
+) -> tuple[Float[Array, "*batch keys in_kv_features"], Float[Array, "*batch selected in_kv_features"]]:
     """The keys' and values' inputs, by default those of the queries and of the keys, as in Flax.
 
     Raises:
-      ValueError: if there are values without keys, batch dimensions differ, or values are not as many as queries.
+      ValueError: if there are values without keys, batch dimensions differ, or values are not as many as what is
+        selected, queries or keys.
     """
     if inputs_k is None:
         if inputs_v is not None:
@@ -52,12 +56,16 @@ def complete_inputs(
                 f"{name} must be [*batch, tokens, features] with the batch dimensions of inputs_q {inputs_q.shape}, "
                 f"got {inputs.shape}"
             )
-    if inputs_v.shape[-2] != inputs_q.shape[-2]:
+    if select == "keys" and inputs_v.shape[-2] != inputs_k.shape[-2]:
+        raise ValueError(
+            f"inputs_v must have as many tokens as inputs_k, {inputs_k.shape[-2]}, got {inputs_v.shape[-2]}"
+        )
+    if select == "queries" and inputs_v.shape[-2] != inputs_q.shape[-2]:
         raise ValueError(
             f"inputs_v must have as many tokens as inputs_q, {inputs_q.shape[-2]}, got {inputs_v.shape[-2]}"
             + (" from inputs_k, its default" if from_keys else "")
             + ": the importance of a query token is computed from a value of its own, while keys may be more or fewer; "
-            "for cross-attention pass inputs_v=inputs_q"
+            "for cross-attention pass inputs_v=inputs_q, or readout=qama_jax.SelectedKeysReadout(), which selects keys"
         )
     return inputs_k, inputs_v
 

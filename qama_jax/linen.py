@@ -8,9 +8,10 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Key
 
-from qama_jax.attention import anneal, build_hamiltonians, diagnose, distribute_energies
+from qama_jax.attention import anneal, build_hamiltonians, diagnose, read_out
 from qama_jax.drop_in import check_decode, check_settings, complete_inputs, evaluation_key
 from qama_jax.padding import key_padding
+from qama_jax.readouts import EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -20,21 +21,21 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
 
     Same fields, same call, same parameters (`query`, `key`, `value`, `out`), and W_ε in `qubo/importance`; the tree
     is that of `qama_jax.QAMAAttention`, the layer for Flax NNX, and so are the outputs, bit for bit.
-    Heads select tokens by a low-energy state of a QUBO; the output is linear in the energies of the selected
-    tokens, and costs time and memory linear in the number of tokens.
+    Heads select tokens by a low-energy state of a QUBO, and `readout` makes features of the selection: the energies of
+    the selected tokens, as in the paper and by default, or values. Time and memory are linear in the number of tokens.
 
-    The gradient is that of equation (6): the selection is detached, and the gradient flows through the energies
-    of the selected tokens. It is exact where the solution is locally constant, and blind to its jumps.
+    The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
 
     Random keys come from the call's `dropout_rng`, else from the stream `anneal`, else from `dropout`. Deterministic
     layers, and layers that are being initialised, anneal from one fixed key.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
     queries or heads, autoregressive decoding, attention dropout, another `attention_fn` or einsum for attention
-    weights, and values of another number than the queries.
+    weights. Values belong to the queries with the default read-out, to the keys with all others, as in Flax.
 
     Attributes:
       solver: minimises the Hamiltonians; see the solvers of `qama_jax`.
+      readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
@@ -56,6 +57,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
     """
 
     solver: Solver = SimulatedBifurcation()
+    readout: Readout = EnergyReadout()
     rho_0: float = 0.16
     gamma_0: float = 0.8
     importance_init: Initializer = nn.initializers.normal(0.05)
@@ -65,7 +67,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         self,
         inputs_q: Float[Array, "*batch tokens in_features"],
         inputs_k: Float[Array, "*batch keys in_kv_features"] | None = None,
-        inputs_v: Float[Array, "*batch tokens in_kv_features"] | None = None,
+        inputs_v: Float[Array, "*batch selected in_kv_features"] | None = None,
         *,
         inputs_kv: Float[Array, "*batch tokens in_kv_features"] | None = None,
         mask: Bool[Array, "*#batch #heads #tokens keys"] | None = None,
@@ -78,7 +80,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         Args:
           inputs_q: [*batch, N, in_features].
           inputs_k: [*batch, M, in_kv_features]; `inputs_q` if None.
-          inputs_v: [*batch, N, in_kv_features]; `inputs_k` if None.
+          inputs_v: [*batch, N, in_kv_features], or M for read-outs that select keys; `inputs_k` if None.
           inputs_kv: stands for both `inputs_k` and `inputs_v`.
           mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.padding.key_padding` for what else is honoured.
           deterministic: overrides the field.
@@ -98,7 +100,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             if inputs_k is not None or inputs_v is not None:
                 raise ValueError("inputs_kv stands for inputs_k and inputs_v; pass either it or them")
             inputs_k = inputs_kv
-        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v)
+        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v, self.readout.select)
         if deterministic is None:
             deterministic = self.deterministic
 
@@ -132,9 +134,10 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             mask=None if padding is None else padding.visible,
             rho_0=self.rho_0,
             gamma_0=self.gamma_0,
+            select=self.readout.select,
         )
         solution = anneal(self._anneal_key(deterministic, dropout_rng), hamiltonians, self.solver)
-        features = distribute_energies(hamiltonians, solution.bits, importance)
+        features = read_out(self.readout, hamiltonians, solution, query, key, value, importance)
         if padding is not None:
             features = padding.mark(features)
         if sow_weights:
@@ -148,9 +151,10 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             bias_init=self.out_bias_init or self.bias_init,
             dot_general=self.out_dot_general,
             dot_general_cls=self.out_dot_general_cls,
-        )(features.astype(query.dtype))
+        )(features)
 
     def _check_fields(self, qkv_features: int) -> None:
+        check_readout(self.readout)
         check_settings(
             num_heads=self.num_heads,
             qkv_features=qkv_features,

@@ -11,10 +11,11 @@ from flax.nnx.nn.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn
 from jaxtyping import Array, Bool, Float, Int8, Key
 
-from qama_jax.attention import anneal, build_hamiltonians, diagnose, distribute_energies
+from qama_jax.attention import anneal, build_hamiltonians, diagnose, distribute_energies, read_out
 from qama_jax.drop_in import check_decode, check_settings, complete_inputs, evaluation_key
 from qama_jax.padding import key_padding
-from qama_jax.problems.attention import AttentionHamiltonian
+from qama_jax.problems.attention import AttentionHamiltonian, Select
+from qama_jax.readouts import EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solution, Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -32,6 +33,7 @@ class QuboConstruction(nnx.Module):
       importance_init: initialiser of W_ε. The importances are standardised, so that its scale matters for the output
         alone, of which it is the initial scale: small, so that a layer starts quiet beside the residual stream.
       param_dtype: type of W_ε.
+      select: whose tokens the bits select, "queries" or "keys".
       rngs: gives the stream `params`.
     """
 
@@ -43,22 +45,31 @@ class QuboConstruction(nnx.Module):
         gamma_0: float = 0.8,
         importance_init: Initializer = nnx.initializers.normal(0.05),
         param_dtype: Dtype = jnp.float32,
+        select: Select = "queries",
         rngs: nnx.Rngs,
     ):
         self.rho_0 = rho_0
         self.gamma_0 = gamma_0
+        self.select = select
         self.importance = nnx.Param(importance_init(rngs.params(), (head_dim,), param_dtype))
 
     def __call__(
         self,
         query: Float[Array, "*batch tokens heads head_dim"],
         key: Float[Array, "*batch keys heads head_dim"],
-        value: Float[Array, "*batch tokens heads head_dim"],
+        value: Float[Array, "*batch selected heads head_dim"],
         mask: Bool[Array, "*batch keys"] | None = None,
     ) -> AttentionHamiltonian:
         """Hamiltonians whose leaves carry the batch dimensions; see `qama_jax.attention_hamiltonian`."""
         return build_hamiltonians(
-            query, key, value, self.importance[...], mask=mask, rho_0=self.rho_0, gamma_0=self.gamma_0
+            query,
+            key,
+            value,
+            self.importance[...],
+            mask=mask,
+            rho_0=self.rho_0,
+            gamma_0=self.gamma_0,
+            select=self.select,
         )
 
 
@@ -115,7 +126,10 @@ class Annealer(nnx.Module):
 
 
 class EnergyDistribution(nnx.Module):
-    """Third stage: from a selection to features, equation (5). It has no parameters: W_ε is shared with the first."""
+    """Third stage of the paper: from a selection to features, equation (5), as `EnergyReadout` makes them.
+
+    It has no parameters: W_ε is shared with the first stage.
+    """
 
     def __call__(
         self,
@@ -131,20 +145,20 @@ class QAMAAttention(nnx.MultiHeadAttention):
     """Quantum annealing multi-head attention in place of `flax.nnx.MultiHeadAttention`.
 
     Same constructor, same call, same parameters (`query`, `key`, `value`, `out`), and W_ε in `qubo.importance`.
-    Heads select tokens by a low-energy state of a QUBO; the output is linear in the energies of the selected
-    tokens, and costs time and memory linear in the number of tokens.
+    Heads select tokens by a low-energy state of a QUBO, and `readout` makes features of the selection: the energies of
+    the selected tokens, as in the paper and by default, or values. Time and memory are linear in the number of tokens.
 
-    The gradient is that of equation (6): the selection is detached, and the gradient flows through the energies
-    of the selected tokens. It is exact where the solution is locally constant, and blind to its jumps.
+    The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, causal attention, autoregressive decoding, attention dropout, another `attention_fn`, and
-    values of another number than the queries.
+    queries or heads, causal attention, autoregressive decoding, attention dropout, another `attention_fn`. Values
+    belong to the queries with the default read-out, to the keys with all others, as in Flax.
 
     Args:
       num_heads: H.
       in_features: size of the inputs.
       solver: minimises the Hamiltonians; see the solvers of `qama_jax`.
+      readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
@@ -177,6 +191,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         in_kv_features: int | None = None,
         *,
         solver: Solver = SimulatedBifurcation(),
+        readout: Readout = EnergyReadout(),
         rho_0: float = 0.16,
         gamma_0: float = 0.8,
         importance_init: Initializer = nnx.initializers.normal(0.05),
@@ -210,6 +225,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         query_ln_scale_metadata: Mapping[str, Any] = MappingProxyType({}),
         key_ln_scale_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
+        check_readout(readout)
         check_settings(
             num_heads=num_heads,
             qkv_features=in_features if qkv_features is None else qkv_features,
@@ -258,16 +274,17 @@ class QAMAAttention(nnx.MultiHeadAttention):
             gamma_0=gamma_0,
             importance_init=importance_init,
             param_dtype=param_dtype,
+            select=readout.select,
             rngs=rngs,
         )
         self.annealer = Annealer(solver, deterministic=deterministic, rngs=rngs if keep_rngs else None)
-        self.distribution = EnergyDistribution()
+        self.readout = readout
 
     def __call__(
         self,
         inputs_q: Float[Array, "*batch tokens in_features"],
         inputs_k: Float[Array, "*batch keys in_kv_features"] | None = None,
-        inputs_v: Float[Array, "*batch tokens in_kv_features"] | None = None,
+        inputs_v: Float[Array, "*batch selected in_kv_features"] | None = None,
         *,
         mask: Bool[Array, "*#batch #heads #tokens keys"] | None = None,
         deterministic: bool | None = None,
@@ -283,7 +300,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         Args:
           inputs_q: [*batch, N, in_features].
           inputs_k: [*batch, M, in_kv_features]; `inputs_q` if None.
-          inputs_v: [*batch, N, in_kv_features]; `inputs_k` if None.
+          inputs_v: [*batch, N, in_kv_features], or M for read-outs that select keys; `inputs_k` if None.
           mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.padding.key_padding` for what else is honoured.
           deterministic: overrides the constructor's.
           rngs: overrides the constructor's streams.
@@ -303,7 +320,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if is_causal:
             raise ValueError("is_causal=True: QAMA selects tokens once for all queries; use nnx.MultiHeadAttention")
         check_decode(self.decode if decode is None else decode)
-        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v)
+        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v, self.readout.select)
         for inputs, name, features in (
             (inputs_q, "inputs_q", self.in_features),
             (inputs_k, "inputs_k", self.in_kv_features),
@@ -326,13 +343,13 @@ class QAMAAttention(nnx.MultiHeadAttention):
             padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
         hamiltonians = self.qubo(query, key, value, None if padding is None else padding.visible)
         solution = self.annealer(hamiltonians, deterministic=deterministic, rngs=rngs)
-        features = self.distribution(hamiltonians, solution.bits, self.qubo.importance[...])
+        features = read_out(self.readout, hamiltonians, solution, query, key, value, self.qubo.importance[...])
         if padding is not None:
             features = padding.mark(features)
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow(nnx.Intermediate, "attention_features", features)
-        return self.out(features.astype(query.dtype), out_sharding=out_sharding)
+        return self.out(features, out_sharding=out_sharding)
 
     def init_cache(self, input_shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> None:
         """Refused: QAMA has no autoregressive cache."""

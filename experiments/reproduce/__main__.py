@@ -22,6 +22,7 @@ from experiments.data.prepared import DataNotFoundError
 from experiments.look import look_inside
 from experiments.reproduce.budgets import BUDGETS, DATASETS, factor_runs, step_runs, table_runs
 from experiments.reproduce.queue import Places, execute, trained_model
+from experiments.reproduce.readouts import ARMS, CASES, readout_runs
 from experiments.reproduce.report import write_report
 from experiments.reproduce.results import make_figures, make_tables, read_results
 from experiments.reproduce.speed import measure
@@ -32,7 +33,7 @@ from experiments.run import Run
 
 TABLES = ("I", "III")
 FIGURES = (2, 3, 4, 5)
-STUDIES = ("steps", "factors", "speed")
+STUDIES = ("steps", "factors", "readouts", "speed")
 _DOG = 5
 
 
@@ -50,6 +51,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--quick", dest="budget", action="store_const", const="quick", help="--budget quick")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of all runs (default: 0)")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="(default: all)")
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=list(CASES), help="of the read-outs (default: all)"
+    )
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="of the read-outs (default: all)")
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/reproduce/BUDGET)")
     parser.add_argument("--output", type=Path, help="results, figures and report (default: the same)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
@@ -75,6 +80,8 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
         _study_steps(step_runs(budget, seeds), places)
     if "factors" in options.study:
         execute(factor_runs(budget, seeds), places)
+    if "readouts" in options.study:
+        execute(readout_runs(budget, seeds, tuple(options.cases), tuple(options.arms)), places)
     if "speed" in options.study:
         _study_speed({run.dataset: run for run in runs.values() if run.attention == "qama"}, places)
 
@@ -85,7 +92,7 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
         budget=options.budget,
         tables=list(tables.values()),
         figures=make_figures(results, places.output / "figures"),
-        runs=results.runs | results.steps | results.factors,
+        runs=results.runs | results.steps | results.factors | results.readouts,
         provenance=provenance(),
     )
     print(f"report: {places.output / 'report.html'}")

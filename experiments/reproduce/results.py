@@ -9,6 +9,7 @@ import numpy as np
 from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
 from experiments.look import Look
 from experiments.reproduce import paper
+from experiments.reproduce.readouts import readouts_table
 from experiments.reproduce.tables import Table, factors_table, speed_table, steps_table, table_i, table_iii
 
 
@@ -20,6 +21,7 @@ class Results(NamedTuple):
       steps: those of the study of the solver budget.
       gaps: of each of them, how far its solver stays behind.
       factors: those of the study of factors.
+      readouts: those of the study of read-outs.
       speed: of each data set, both arms side by side.
       look: what the trained model selects, see `Look`, and the image; None where it was not looked at.
     """
@@ -28,18 +30,19 @@ class Results(NamedTuple):
     steps: dict[str, dict[str, Any]]
     gaps: dict[str, dict[str, float]]
     factors: dict[str, dict[str, Any]]
+    readouts: dict[str, dict[str, Any]]
     speed: dict[str, dict[str, Any]]
     look: dict[str, Any] | None
 
 
 def read_results(output: Path) -> Results:
     """All results in the output folder."""
-    finished: dict[str, dict[str, dict[str, Any]]] = {"steps": {}, "factor": {}, "runs": {}}
+    finished: dict[str, dict[str, dict[str, Any]]] = {"steps": {}, "factor": {}, "readout": {}, "runs": {}}
     for path in sorted((output / "runs").glob("*.json")):
         result = json.loads(path.read_text())
         if result["complete"]:
             study = path.stem.split("_")[0]
-            finished[study if study in ("steps", "factor") else "runs"][path.stem] = result
+            finished[study if study in finished else "runs"][path.stem] = result
     gaps = _read(output / "gaps.json") or {"gaps": {}}
     speed = _read(output / "speed.json") or {"datasets": {}}
     return Results(
@@ -47,6 +50,7 @@ def read_results(output: Path) -> Results:
         {name: result for name, result in finished["steps"].items() if name in gaps["gaps"]},
         gaps["gaps"],
         finished["factor"],
+        finished["readout"],
         speed["datasets"],
         _read(output / "look.json"),
     )
@@ -62,6 +66,8 @@ def make_tables(results: Results) -> dict[str, Table]:
         tables["steps"] = steps_table(results.steps, results.gaps)
     if results.factors:
         tables["factors"] = factors_table(results.factors)
+    if results.readouts:
+        tables["readouts"] = readouts_table(results.readouts)
     if results.speed:
         tables["speed"] = speed_table(results.speed)
     return tables

@@ -7,29 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 
 from experiments.benchmarks.timing import interleave, summary
 from experiments.data.dataset import Dataset
+from experiments.models.controls import FixedSelection
 from experiments.run import Run
 from experiments.training import DeviceData, TrainState, train_steps
-from qama_jax.problems.base import Bits, Problem
 
 _STEPS = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class FixedSelection:
-    """Every second bit, whatever the problem: a layer whose solver costs nothing."""
-
-    num_reads: int = 1
-
-    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
-        del key, initial_bits
-        bits = jnp.arange(np.prod(problem.shape)).reshape(problem.shape) % 2
-        return problem.clamp(bits.astype(jnp.int8))[None], {}
 
 
 def measure(run: Run, data: Dataset, repeats: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from qama_jax.problems.sweeps import Sweeper, skew
 
 # From this many tokens on, padded ones included, every field is a sum of so many bits that it settles in few steps.
 _LONG = 192
+
+# Whose tokens the bits select.
+Select = Literal["queries", "keys"]
 
 
 @register_pytree
@@ -68,6 +71,12 @@ class AttentionHamiltonian(Problem):
         """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""
         s = self._valid(bits)
         return self.coupling.product(s) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
+
+    def differentiable_field(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        """The field of equation (12), in the form whose derivatives cost products with vectors alone."""
+        s = self._valid(bits)
+        others = jnp.sum(s, axis=0, keepdims=True) - s
+        return self.linear + self.coupling.differentiable_product(s) - self.penalty * others
 
     def coupling_scale(self) -> Float[Array, ""]:
         heads = self.shape[0]
@@ -157,12 +166,13 @@ class AttentionHamiltonian(Problem):
 def attention_hamiltonian(
     query: Float[Array, "tokens heads head_dim"],
     key: Float[Array, "keys heads head_dim"],
-    value: Float[Array, "tokens heads head_dim"],
+    value: Float[Array, "selected heads head_dim"],
     importance: Float[Array, "head_dim"],
     *,
     mask: Bool[Array, "keys"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
+    select: Select = "queries",
 ) -> AttentionHamiltonian:
     """Builds the Hamiltonian of one attention problem from its queries, keys and values.
 
@@ -175,21 +185,27 @@ def attention_hamiltonian(
     queries by what those have in common along the directions in which the keys vary. Values belong to the queries,
     of which each has an importance.
 
+    With `select="keys"` the roles of Q and K are exchanged: the bits are those of the M keys, coupled by
+    `K QᵀQ Kᵀ / (2D)`, and the importances those of the M values. The paper's attention is self-attention, where either
+    reading has one bit for each token; for other lengths, only keys can be selected for the values they carry.
+
     Args:
       query: [N, H, D], as `flax.nnx.dot_product_attention` takes it, without the batch.
       key: [M, H, D].
-      value: [N, H, D].
+      value: [N, H, D], or [M, H, D] to select keys.
       importance: [D], the learnable W_ε, shared by the heads.
       mask: bool [M], true for visible keys. Where M = N, a hidden key is a padded token: its query and value are
         hidden too. Where M ≠ N, all queries are valid, and without any visible key the couplings are 0.
+        Hidden keys are never selected.
       rho_0: weight of the importances; the paper's section IV aims at interactions 1.3 times as strong.
       gamma_0: weight of the penalty on tokens that several heads select; interactions twice as strong.
+      select: "queries", as in the paper, or "keys".
 
     Returns:
-      An `AttentionHamiltonian` of bits [H, N], computed in float32 or wider.
+      An `AttentionHamiltonian` of bits [H, N], or [H, M] where keys are selected, computed in float32 or wider.
 
     Raises:
-      ValueError: if shapes disagree, or `mask` is not boolean.
+      ValueError: if shapes disagree, `mask` is not boolean, or `select` is neither "queries" nor "keys".
 
     Example:
       >>> import jax, qama_jax
@@ -210,18 +226,21 @@ def attention_hamiltonian(
         _at_least_float32(array, name)
         for array, name in ((query, "query"), (key, "key"), (value, "value"), (importance, "importance"))
     )
-    check_shapes(query, key, value, importance, mask)
-    return _build(query, key, value, importance, mask, rho_0, gamma_0)
+    check_shapes(query, key, value, importance, mask, select)
+    # As many keys as queries are the same tokens, hidden as both.
+    query_mask = mask if len(query) == len(key) else None
+    if select == "keys":
+        return _build(key, query, value, importance, mask, query_mask, rho_0, gamma_0)
+    return _build(query, key, value, importance, query_mask, mask, rho_0, gamma_0)
 
 
 @functools.partial(jax.jit, inline=True)
-def _build(query, key, value, importance, mask, rho_0, gamma_0) -> AttentionHamiltonian:
+def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> AttentionHamiltonian:
+    """With `mask` that of the queries, whose bits the problem has."""
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
-    key = standardize(jnp.swapaxes(key, 0, 1), mask, 1)
-    if key.shape[1] != tokens:
-        mask = None  # it hides keys, which belong to no token
+    key = standardize(jnp.swapaxes(key, 0, 1), key_mask, 1)
     length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
 
     query = standardize(jnp.swapaxes(query, 0, 1), mask, 1)
@@ -237,8 +256,10 @@ def _at_least_float32(value: Any, name: str) -> Float[Array, "..."]:
     return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)
 
 
-def check_shapes(query, key, value, importance, mask) -> None:
+def check_shapes(query, key, value, importance, mask, select: Select) -> None:
     """Raises `ValueError` where the arguments of one attention problem, or of a batch of them, do not fit together."""
+    if select not in get_args(Select):
+        raise ValueError(f"select must be one of {', '.join(map(repr, get_args(Select)))}, got {select!r}")
     if query.ndim < 3 or 0 in query.shape[-3:]:
         raise ValueError(
             f"query must be [*batch, tokens, heads, head_dim], none of the last three 0, got shape {query.shape}"
@@ -249,10 +270,16 @@ def check_shapes(query, key, value, importance, mask) -> None:
             f"key must have the shape of query {query.shape}, but for the number of keys, which is at least 1; "
             f"got {key.shape}"
         )
-    if value.shape != query.shape:
+    if select == "queries" and value.shape != query.shape:
         raise ValueError(
             f"value must have the shape of query {query.shape}, got {value.shape}: the importance of a token is "
-            "computed from a value of its own; keys alone may be more or fewer"
+            "computed from a value of its own; keys alone may be more or fewer. To let values belong to the keys, "
+            "choose a readout that selects keys, such as qama_jax.LinearReadout()"
+        )
+    if select == "keys" and value.shape != key.shape:
+        raise ValueError(
+            f"value must have the shape of key {key.shape}, got {value.shape}: the keys are selected, and each has a "
+            "value"
         )
     if importance.shape != (head_dim,):
         raise ValueError(f"importance must have shape {(head_dim,)} to fit query {query.shape}, got {importance.shape}")

@@ -1,0 +1,68 @@
+"""Controls of the annealed selection: the same read-outs with nothing annealed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qama_jax import AttentionHamiltonian, Readout
+from qama_jax.problems.attention import Select
+from qama_jax.problems.base import Bits, Problem
+from qama_jax.solvers import Solution
+
+# Whose selection a read-out gets: the annealer's, that of the importances alone, or a random one.
+SELECTIONS = ("annealed", "importance", "random")
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedSelection:
+    """A solver that costs nothing: every second bit, whatever the problem."""
+
+    num_reads: int = 1
+
+    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
+        """See `qama_jax.Solver`."""
+        del key, initial_bits
+        bits = jnp.arange(np.prod(problem.shape)).reshape(problem.shape) % 2
+        return problem.clamp(bits.astype(jnp.int8))[None], {}
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomSelection:
+    """A solver whose bits are the signs of random numbers, which its info has as `field`."""
+
+    num_reads: int = 1
+
+    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
+        """See `qama_jax.Solver`."""
+        del initial_bits
+        field = jax.random.normal(key, problem.shape, problem.dtype)
+        return (field > 0).astype(jnp.int8)[None], {"field": field}
+
+
+@dataclasses.dataclass(frozen=True)
+class UncoupledReadout:
+    """A read-out that gets a problem without couplings and penalty, and its solution, the signs of its fields.
+
+    The fields are the importances, or after `RandomSelection` random numbers. All else is as with the annealer.
+    """
+
+    readout: Readout
+
+    @property
+    def select(self) -> Select:
+        """That of the read-out."""
+        return self.readout.select
+
+    def read(self, hamiltonian: AttentionHamiltonian, solution: Solution, *arguments: jax.Array) -> jax.Array:
+        """See `qama_jax.Readout`."""
+        field = solution.info.get("field", hamiltonian.linear)
+        uncoupled = dataclasses.replace(
+            hamiltonian,
+            coupling=jax.tree.map(jnp.zeros_like, hamiltonian.coupling),
+            linear=hamiltonian.clamp(field),
+            penalty=jnp.zeros_like(hamiltonian.penalty),
+        )
+        bits = jax.lax.stop_gradient(hamiltonian.clamp((field > 0).astype(jnp.int8)))
+        return self.readout.read(uncoupled, solution._replace(bits=bits, reads=bits[None]), *arguments)

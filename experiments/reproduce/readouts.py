@@ -1,0 +1,162 @@
+"""The study of read-outs: what values are worth, and what the annealer is, beside the controls."""
+
+import dataclasses
+import re
+import statistics
+from typing import Any, NamedTuple
+
+from experiments.reproduce.budgets import Budget
+from experiments.reproduce.tables import Result, Table
+from experiments.run import Run
+from experiments.training import TrainingSettings
+from qama_jax import LinearReadout, SelectedKeysReadout, WindowReadout
+
+
+class Case(NamedTuple):
+    """A data set and a model.
+
+    Attributes:
+      dataset: its name.
+      label: what tables call it.
+      window: the window read-out for its tokens: on images 3×3 patches and the row to either side of them.
+      changes: of the run.
+    """
+
+    dataset: str
+    label: str
+    window: WindowReadout
+    changes: dict[str, Any]
+
+
+_MNIST = WindowReadout(radius=8, num_keys=8)
+CASES = {
+    "mnist-1": Case("mnist", "MNIST, 1 block", _MNIST, {"depth": 1}),
+    "mnist-2": Case("mnist", "MNIST, 2 blocks", _MNIST, {"depth": 2}),
+    "mnist-4": Case("mnist", "MNIST, 4 blocks", _MNIST, {"depth": 4}),
+    "cifar10-64": Case("cifar10", "CIFAR-10, 64 tokens", WindowReadout(radius=9, num_keys=8), {"depth": 2}),
+    "cifar10-256": Case(
+        "cifar10", "CIFAR-10, 256 tokens", WindowReadout(radius=17, num_keys=16), {"depth": 2, "patch_size": 2}
+    ),
+    "sst2": Case("sst2", "SST-2, 72 tokens", WindowReadout(radius=8, num_keys=8), {"num_heads": 1}),
+    "imdb": Case("imdb", "IMDB, 512 tokens", WindowReadout(radius=16, num_keys=32), {"num_heads": 1}),
+}
+
+
+class Arm(NamedTuple):
+    """An attention layer.
+
+    Attributes:
+      label: what tables call it.
+      attention: see `Run`.
+      readout: "energy", "window", "keys" (as many as the window's selected keys) or "linear"; of QAMA.
+      selection: see `Run`.
+    """
+
+    label: str
+    attention: str
+    readout: str = "energy"
+    selection: str = "annealed"
+
+
+ARMS = {
+    "softmax": Arm("softmax, N²", "softmax"),
+    "window": Arm("QAMA, window and selected keys", "qama", "window"),
+    "linear": Arm("linear attention", "linear"),
+    "none": Arm("none", "none"),
+    "qama": Arm("QAMA as published, energies", "qama"),
+    "window-importance": Arm("control: window and keys of largest importance", "qama", "window", "importance"),
+    "window-random": Arm("control: window and random keys", "qama", "window", "random"),
+    "gated-linear": Arm("QAMA, linear attention over gated keys", "qama", "linear"),
+    "keys": Arm("QAMA, selected keys", "qama", "keys"),
+    "keys-importance": Arm("control: keys of largest importance", "qama", "keys", "importance"),
+    "keys-random": Arm("control: random keys", "qama", "keys", "random"),
+}
+
+# The comparison of arms with the arm whose role they take, as far as there are results of both.
+_AGAINST = {"window": "window-importance", "keys": "keys-importance"}
+
+
+def readout_runs(
+    budget: Budget, seeds: tuple[int, ...], cases: tuple[str, ...], arms: tuple[str, ...]
+) -> dict[str, Run]:
+    """The runs by their names, `readout_CASE_ARM_seedSEED`."""
+    return {
+        f"readout_{case}_{arm}_seed{seed}": _run(budget, CASES[case], ARMS[arm], seed)
+        for seed in seeds
+        for case in cases
+        for arm in arms
+    }
+
+
+def _run(budget: Budget, case: Case, arm: Arm, seed: int) -> Run:
+    is_text = case.dataset in budget.lengths
+    short = case.dataset == "mnist"
+    train_examples, test_examples = budget.examples
+    readouts = {
+        "window": case.window,
+        "keys": SelectedKeysReadout(case.window.num_keys),
+        "linear": LinearReadout(),
+    }
+    run = Run(
+        case.dataset,
+        arm.attention,
+        TrainingSettings(
+            seed=seed,
+            epochs=budget.study_epochs if short else budget.readout_epochs[case.dataset],
+            batch_size=64 if is_text else 128,
+        ),
+        train_examples=budget.study_examples if short else train_examples,
+        test_examples=test_examples,
+        selection=arm.selection,
+        **case.changes,
+    )
+    if arm.readout != "energy":
+        run = dataclasses.replace(run, readout=readouts[arm.readout])
+    return dataclasses.replace(run, length=budget.lengths[case.dataset]) if is_text else run
+
+
+def readouts_table(results: dict[str, Result]) -> Table:
+    """Accuracy of each arm, and its difference to softmax over the same seeds.
+
+    Args:
+      results: the runs by their names.
+    """
+    accuracy: dict[tuple[str, str], dict[int, float]] = {}
+    for name, result in results.items():
+        case, arm, seed = re.fullmatch(r"readout_(.+)_(.+)_seed(\d+)", name).groups()
+        accuracy.setdefault((case, arm), {})[int(seed)] = 100 * result["last_accuracy"]
+    rows = []
+    for case, described in CASES.items():
+        for arm, layer in ARMS.items():
+            found = accuracy.get((case, arm))
+            if found:
+                others = (accuracy.get((case, other), {}) for other in ("softmax", _AGAINST.get(arm)))
+                differences = ("" if arm == "softmax" else _difference(found, other) for other in others)
+                rows.append((described.label, layer.label, _mean(list(found.values())), str(len(found)), *differences))
+    return Table(
+        "Read-outs: test accuracy after the last epoch",
+        ("data", "attention", "accuracy", "seeds", "− softmax", "− importance alone"),
+        rows,
+        "Per cent and points, mean ± standard deviation over the seeds; differences are of runs with the same seed. "
+        + " ".join(_settings(case, results) for case in CASES if any(key[0] == case for key in accuracy)),
+    )
+
+
+def _settings(case: str, results: dict[str, Result]) -> str:
+    result = next(result for name, result in results.items() if name.startswith(f"readout_{case}_"))
+    window = CASES[case].window
+    return (
+        f"{CASES[case].label}: {result['train_examples']:,} training examples, {result['settings']['epochs']} epochs, "
+        f"{result['model']['depth']} block{'s' if result['model']['depth'] > 1 else ''}, windows of "
+        f"{2 * window.radius + 1} tokens, {window.num_keys} selected keys."
+    )
+
+
+def _difference(found: dict[int, float], other: dict[int, float]) -> str:
+    shared = [found[seed] - other[seed] for seed in sorted(found.keys() & other.keys())]
+    return _mean(shared, "+.1f") if shared else ""
+
+
+def _mean(values: list[float], form: str = ".1f") -> str:
+    mean = f"{statistics.mean(values):{form}}"
+    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean

@@ -1,0 +1,20 @@
+"""Read-outs: from a selection to features.
+
+`EnergyReadout` is the paper's, and the default. A head then gives one number for each token, its energy, to the output
+projection; what other tokens carry does not reach it. The other read-outs pass values, at a cost that is linear in the
+number of tokens too, and learn what to select through a differentiable gate, `log_gate`:
+
+- `WindowReadout`: softmax over neighbours and selected keys. The most accurate; self-attention.
+- `SelectedKeysReadout`: softmax over selected keys; also cross-attention.
+- `LinearReadout`: linear attention over gated keys; the cheapest for long sequences; also cross-attention.
+
+A read-out is a frozen dataclass with `select`, whose tokens are selected, and `read`; see `Readout`.
+"""
+
+from qama_jax.readouts.base import Readout as Readout
+from qama_jax.readouts.base import check_readout as check_readout
+from qama_jax.readouts.energy import EnergyReadout as EnergyReadout
+from qama_jax.readouts.gate import log_gate as log_gate
+from qama_jax.readouts.linear import LinearReadout as LinearReadout
+from qama_jax.readouts.selected_keys import SelectedKeysReadout as SelectedKeysReadout
+from qama_jax.readouts.window import WindowReadout as WindowReadout

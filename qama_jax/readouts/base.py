@@ -1,0 +1,44 @@
+"""What follows the annealer: from a selection to features."""
+
+import math
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Array, Float
+
+from qama_jax.problems.attention import AttentionHamiltonian, Select
+from qama_jax.solvers.base import Solution
+
+
+@runtime_checkable
+class Readout(Protocol):
+    """A way to make features of a selection: a frozen, hashable dataclass of Python scalars.
+
+    Attributes:
+      select: whose tokens the annealer selects for it: "queries", which have the values, or "keys".
+    """
+
+    select: Select
+
+    def read(
+        self,
+        hamiltonian: AttentionHamiltonian,
+        solution: Solution,
+        query: Float[Array, "tokens heads head_dim"],
+        key: Float[Array, "keys heads head_dim"],
+        value: Float[Array, "selected heads head_dim"],
+        importance: Float[Array, "head_dim"],
+    ) -> Float[Array, "tokens heads head_dim"]:
+        """Features of one problem. The solution is detached: gradients flow through everything else."""
+        ...
+
+
+def check_readout(readout: Any) -> None:
+    """Raises `ValueError` unless `readout` is an instance of a read-out."""
+    if isinstance(readout, type) or not isinstance(readout, Readout):
+        raise ValueError(f"readout must be an instance such as qama_jax.WindowReadout(), got {readout!r}")
+
+
+def check_beta(beta: Any) -> None:
+    """Raises `ValueError` unless `beta` is a positive number."""
+    if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 < beta < math.inf:
+        raise ValueError(f"beta must be a positive number, got {beta!r}")

@@ -1,0 +1,25 @@
+"""The paper's read-out: energies."""
+
+import dataclasses
+from typing import ClassVar
+
+from qama_jax.distribution import distribute_energy
+from qama_jax.problems.attention import Select
+
+
+@dataclasses.dataclass(frozen=True)
+class EnergyReadout:
+    """The energy of each selected token along W_ε, equation (5) of the paper; see `distribute_energy`.
+
+    A head hands one number for each token to the output projection, and no values of other tokens.
+
+    References:
+      arXiv:2504.11083v2, equations (5) and (6).
+    """
+
+    select: ClassVar[Select] = "queries"
+
+    def read(self, hamiltonian, solution, query, key, value, importance):
+        """See `Readout`."""
+        del query, key, value
+        return distribute_energy(hamiltonian, solution.bits, importance)

@@ -1,0 +1,49 @@
+"""Softmax attention over the strongest selected keys."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from qama_jax.problems.attention import Select
+from qama_jax.readouts.base import check_beta
+from qama_jax.readouts.selection import attend, strongest
+from qama_jax.solvers.base import check_count
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectedKeysReadout:
+    """Softmax attention over at most `num_keys` selected keys of each head: O(N k D), and any number of keys M.
+
+        o_i = Σ_j m_j exp(q_i·k_j/√D) v_j / Σ_j m_j exp(q_i·k_j/√D),    j among the k selected keys of largest gate m
+
+    m_j being the gate of key j in the head, `qama_jax.readouts.log_gate`. With all keys selected at equal gates this is
+    softmax attention. A head that selects no key gives 0.
+
+    Args:
+      num_keys: k, static.
+      beta: β of the gate.
+
+    Raises:
+      ValueError: if a setting is out of range.
+    """
+
+    num_keys: int = 32
+    beta: float = 3.0
+
+    select: ClassVar[Select] = "keys"
+
+    def __post_init__(self):
+        check_count(num_keys=self.num_keys)
+        check_beta(self.beta)
+
+    def read(self, hamiltonian, solution, query, key, value, importance):
+        """See `Readout`."""
+        del importance
+        selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
+        if len(key) <= 2 * self.num_keys:
+            # Fewer operations than a gathering and its derivative, a scattering.
+            features = attend(query, key, value, selection.scatter(len(key))[:, None])
+        else:
+            features = attend(query, selection.gather(key), selection.gather(value), selection.log_gates[:, None])
+        return jnp.where(jnp.any(selection.exists, axis=1)[None, :, None], features, 0)

@@ -1,0 +1,63 @@
+"""The strongest selected keys of each head, and softmax attention over them."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qama_jax.problems.attention import AttentionHamiltonian
+from qama_jax.readouts.gate import log_gate
+from qama_jax.solvers.base import Solution
+
+
+class Selection(NamedTuple):
+    """At most k keys of each head.
+
+    Attributes:
+      indices: [H, k].
+      log_gates: [H, k], what each key adds to its logits; `hidden` where fewer than k keys are selected.
+      exists: bool [H, k], false there.
+    """
+
+    indices: Int[Array, "heads k"]
+    log_gates: Float[Array, "heads k"]
+    exists: Bool[Array, "heads k"]
+
+    def gather(self, array: Float[Array, "keys heads head_dim"]) -> Float[Array, "k heads head_dim"]:
+        """The rows of the selected keys."""
+        return jnp.take_along_axis(array, self.indices.T[..., None], axis=0)
+
+    def scatter(self, keys: int) -> Float[Array, "heads keys"]:
+        """The logarithms of the gates at the places of their keys, `hidden` at all others."""
+        # A sum over comparisons, whose derivative is a product, where that of a scattering is a gathering.
+        chosen = (self.indices[..., None] == jnp.arange(keys)) & self.exists[..., None]
+        values = jnp.sum(jnp.where(chosen, self.log_gates[..., None], 0), axis=1)
+        return jnp.where(jnp.any(chosen, axis=1), values, hidden(values.dtype))
+
+
+def hidden(dtype: jnp.dtype) -> float:
+    """What is added to the logits of keys that are not seen: far below all others, and finite."""
+    return float(jnp.finfo(dtype).min) / 2
+
+
+def strongest(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float, num_keys: int) -> Selection:
+    """The `num_keys` selected keys of largest gate in each head; see `log_gate`."""
+    gates = log_gate(hamiltonian, solution, beta)
+    selected = hamiltonian.clamp(solution.bits) > 0
+    strength = jnp.where(selected, jax.lax.stop_gradient(gates), -jnp.inf)
+    strength, indices = jax.lax.top_k(strength, min(num_keys, gates.shape[1]))
+    exists = jnp.isfinite(strength)
+    gates = jnp.where(exists, jnp.take_along_axis(gates, indices, axis=1), hidden(gates.dtype))
+    return Selection(indices, gates, exists)
+
+
+def attend(
+    query: Float[Array, "*blocks queries heads head_dim"],
+    key: Float[Array, "*blocks keys heads head_dim"],
+    value: Float[Array, "*blocks keys heads head_dim"],
+    bias: Float[Array, "*#blocks heads #queries keys"],
+) -> Float[Array, "*blocks queries heads head_dim"]:
+    """Softmax attention with a bias on the logits of each key."""
+    logits = jnp.einsum("...nhd,...mhd->...hnm", query * query.shape[-1] ** -0.5, key)
+    return jnp.einsum("...hnm,...mhd->...nhd", jax.nn.softmax(logits + bias, axis=-1), value)
