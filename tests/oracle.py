@@ -94,3 +94,53 @@ def directional_derivative(function, arguments, directions, step=1e-30):
 def all_states(num_bits):
     """Every state of `num_bits` bits, [2**num_bits, num_bits]."""
     return np.array(list(itertools.product((0, 1), repeat=num_bits)), np.int8)
+
+
+def gate(problem, reads, beta, n):
+    """The probability of each bit given all others, in units of the root mean square field, averaged over reads."""
+    gates = []
+    for s in reads:
+        f = field(problem, s)
+        unit = np.sqrt((f.real**2).sum(1, keepdims=True) / n)
+        gates.append(1 / (1 + np.exp(-beta * f / unit)))
+    return sum(gates) / len(gates)
+
+
+def weighted_attention(query, key, value, weights):
+    """Softmax attention [N, H, D] with a factor for each key, weights [H, N, M]; 0 for queries that see no key."""
+    features = np.zeros(query.shape, np.result_type(query, key, value, weights))
+    for t in range(query.shape[1]):
+        for i in range(query.shape[0]):
+            seen = weights[t, i].real > 0
+            if seen.any():
+                logits = key[seen, t] @ query[i, t] / np.sqrt(query.shape[2])
+                terms = weights[t, i, seen] * np.exp(logits - logits.real.max())
+                features[i, t] = terms @ value[seen, t] / terms.sum()
+    return features
+
+
+def strongest(gates, s, num_keys):
+    """The gates of the `num_keys` selected keys where they are largest, 0 elsewhere: [H, M]."""
+    kept = np.zeros_like(gates)
+    for t in range(len(gates)):
+        selected = np.flatnonzero(s[t])
+        best = selected[np.argsort(-gates[t, selected].real)[:num_keys]]
+        kept[t, best] = gates[t, best]
+    return kept
+
+
+def window(valid, radius):
+    """Which keys are visible neighbours, [N, N]."""
+    position = np.arange(valid.size)
+    return (np.abs(position[:, None] - position) <= radius) & valid
+
+
+def linear_attention(query, key, value, weights):
+    """Linear attention [N, H, D] with the features elu + 1 and a factor for each key, weights [H, M]."""
+
+    def positive(x):
+        return np.where(x.real > 0, x + 1, np.exp(np.where(x.real > 0, 0, x)))
+
+    pairs = np.einsum("nhd,mhd->hnm", positive(query), positive(key)) * weights[:, None]
+    total = pairs.sum(-1, keepdims=True)
+    return np.einsum("hnm,mhd->nhd", pairs / np.where(total.real > 0, total, 1), value)

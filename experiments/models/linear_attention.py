@@ -25,7 +25,7 @@ def linear_attention(
         key = key * mask[..., 0, 0, :, None, None].astype(key.dtype)
     total = jnp.einsum("...nhd,...hd->...nh", query, jnp.sum(key, axis=-3))
     features = jnp.einsum("...nhd,...hde->...nhe", query, jnp.einsum("...mhd,...mhe->...hde", key, value))
-    return features / jnp.maximum(total, jnp.finfo(query.dtype).tiny)[..., None]
+    return features / jnp.where(total > 0, total, 1)[..., None]
 
 
 # The layer: Flax's, with the same parameters.

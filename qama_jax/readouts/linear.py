@@ -42,8 +42,6 @@ class LinearReadout:
         gates = hamiltonian.clamp(jnp.exp(log_gate(hamiltonian, solution, self.beta)))
         query = jax.nn.elu(query) + 1
         key = (jax.nn.elu(key) + 1) * gates.T[..., None]
-        # Small enough that no query has a weight sum below it by chance: φ > 0 and the largest gate is above ½.
-        tiny = jnp.finfo(query.dtype).tiny
         total = jnp.einsum("nhd,hd->nh", query, jnp.sum(key, axis=0))
         features = jnp.einsum("nhd,hde->nhe", query, jnp.einsum("mhd,mhe->hde", key, value))
-        return features / jnp.maximum(total, tiny)[..., None]
+        return features / jnp.where(total > 0, total, 1)[..., None]

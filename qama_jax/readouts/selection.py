@@ -31,7 +31,7 @@ class Selection(NamedTuple):
     def scatter(self, keys: int) -> Float[Array, "heads keys"]:
         """The logarithms of the gates at the places of their keys, `hidden` at all others."""
         # A sum over comparisons, whose derivative is a product, where that of a scattering is a gathering.
-        chosen = (self.indices[..., None] == jnp.arange(keys)) & self.exists[..., None]
+        chosen = (self.indices[..., None] == jnp.arange(keys)[None, None]) & self.exists[..., None]
         values = jnp.sum(jnp.where(chosen, self.log_gates[..., None], 0), axis=1)
         return jnp.where(jnp.any(chosen, axis=1), values, hidden(values.dtype))
 

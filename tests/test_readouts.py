@@ -1,0 +1,258 @@
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from flax import nnx
+
+import qama_jax
+from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
+from qama_jax.attention import anneal, build_hamiltonians, read_out
+
+pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+
+BETA = 2.0
+# Both forms of those that have two, by the number of tokens.
+READOUTS = {
+    "linear": (LinearReadout(BETA), 12),
+    "keys, all pairs": (SelectedKeysReadout(5, BETA), 10),
+    "keys, gathered": (SelectedKeysReadout(3, BETA), 14),
+    "window, all pairs": (WindowReadout(2, 3, BETA), 13),
+    "window, in blocks": (WindowReadout(3, 2, BETA), 26),
+}
+HEADS, HEAD_DIM = 3, 4
+
+each_readout = pytest.mark.parametrize(("readout", "tokens"), READOUTS.values(), ids=READOUTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Coins:
+    """A solver that draws bits without a look at the problem."""
+
+    num_reads: int = 1
+
+    def sample(self, key, problem, initial_bits):
+        return jax.random.bernoulli(key, 0.6, (self.num_reads, *problem.shape)).astype(jnp.int8), {}
+
+
+def draw(tokens, keys=None, seed=0):
+    rng = np.random.default_rng(seed)
+    sizes = (tokens, keys or tokens, keys or tokens)
+    return *(rng.standard_normal((size, HEADS, HEAD_DIM)) for size in sizes), rng.standard_normal(HEAD_DIM)
+
+
+def expected(readout, arguments, reads, mask):
+    """By the oracle; `reads` [reads, H, M], the first being the best."""
+    query, key, value, importance = arguments
+    problem = oracle.build(key, query, value, importance, mask if len(query) == len(key) else None)
+    gates = oracle.gate(problem, reads, readout.beta, mask.sum()) * mask
+    if isinstance(readout, LinearReadout):
+        return oracle.linear_attention(query, key, value, gates)
+    selected = oracle.strongest(gates, reads[0] * mask, readout.num_keys)[:, None]
+    if isinstance(readout, WindowReadout):
+        selected = np.where(oracle.window(mask, readout.radius), 1, selected)
+    return oracle.weighted_attention(query, key, value, np.broadcast_to(selected, (HEADS, len(query), len(key))))
+
+
+def solved(readout, arguments, mask, solver=Coins()):
+    """What the library selects."""
+    *tensors, importance = (jnp.asarray(a, jnp.float32) for a in arguments)
+    hamiltonian = build_hamiltonians(*tensors, importance, mask=mask, select=readout.select)
+    return anneal(jax.random.key(0), hamiltonian, solver)
+
+
+def by_library(readout, solution, mask, *arguments):
+    hamiltonian = build_hamiltonians(*arguments, mask=mask, select=readout.select)
+    return read_out(readout, hamiltonian, solution, *arguments)
+
+
+@each_readout
+@pytest.mark.parametrize(("masked", "num_reads"), [(False, 1), (True, 3)])
+def test_features_and_gradients_equal_the_oracle(readout, tokens, masked, num_reads):
+    """Values against float64, gradients against complex steps, with the bits held."""
+    arguments = draw(tokens)
+    mask = np.ones(tokens, bool)
+    mask[[1, 2, -1]] = not masked
+    solution = solved(readout, arguments, jnp.asarray(mask) if masked else None, Coins(num_reads))
+    best = int(np.argmin(solution.read_energies))
+    reads = np.roll(np.asarray(solution.reads, float), -best, axis=0)
+    np.testing.assert_array_equal(reads[0], solution.bits)
+    function = jax.jit(functools.partial(by_library, readout, solution, jnp.asarray(mask) if masked else None))
+    low = [jnp.asarray(a, jnp.float32) for a in arguments]
+
+    # A query that is hidden itself has features too, which mean nothing.
+    features = np.where(mask[:, None, None], function(*low), 0)
+    truth = np.where(mask[:, None, None], expected(readout, arguments, reads, mask), 0)
+    np.testing.assert_allclose(features, truth, atol=2e-5)
+
+    weights = np.random.default_rng(1).standard_normal(truth.shape) * mask[:, None, None]
+    gradient = jax.grad(lambda *a: jnp.sum(weights.astype(np.float32) * function(*a)), (0, 1, 2, 3))(*low)
+    for index, actual in enumerate(gradient):
+        for seed in range(2):
+            direction = [np.zeros_like(a) for a in arguments]
+            direction[index] = np.random.default_rng(seed).standard_normal(actual.shape)
+            slope = oracle.directional_derivative(
+                lambda *a: (weights * expected(readout, a, reads, mask)).sum(), arguments, direction
+            )
+            np.testing.assert_allclose((np.float64(actual) * direction[index]).sum(), slope, rtol=2e-3, atol=2e-3)
+        assert np.any(actual)
+
+
+@each_readout
+def test_gate_alone_reaches_every_parameter(readout, tokens):
+    """The gate of fixed values is differentiable in queries, keys, values and W_ε, through the Hamiltonian alone."""
+    arguments = [jnp.asarray(a, jnp.float32) for a in draw(tokens)]
+    solution = solved(readout, arguments, None)
+
+    @jax.jit
+    def loss(*moving):
+        hamiltonian = build_hamiltonians(*moving, select="keys")
+        return jnp.sum(read_out(readout, hamiltonian, solution, *arguments) ** 2)
+
+    for gradient in jax.grad(loss, (0, 1, 2, 3))(*arguments):
+        assert np.abs(gradient).max() > 1e-4
+
+
+@pytest.mark.parametrize("readout", [LinearReadout(BETA), SelectedKeysReadout(4, BETA), SelectedKeysReadout(2, BETA)])
+@pytest.mark.parametrize(("queries", "keys", "masked"), [(1, 16, False), (5, 9, True), (9, 5, True)])
+def test_cross_attention_is_that_of_the_visible_keys(readout, queries, keys, masked):
+    """Hidden keys might as well not be there: the oracle never sees them."""
+    arguments = draw(queries, keys)
+    mask = np.ones(keys, bool)
+    mask[[0, 3]] = not masked
+    solution = solved(readout, arguments, jnp.asarray(mask))
+    assert solution.bits.shape == (HEADS, keys)
+    assert not np.asarray(solution.bits)[:, ~mask].any()
+    features = by_library(readout, solution, jnp.asarray(mask), *(jnp.asarray(a, jnp.float32) for a in arguments))
+    query, key, value, importance = arguments
+    visible = query, key[mask], value[mask], importance
+    bits = np.asarray(solution.reads, float)[:, :, mask]
+    np.testing.assert_allclose(features, expected(readout, visible, bits, np.ones(mask.sum(), bool)), atol=2e-5)
+
+
+def test_hamiltonian_of_keys_exchanges_the_roles():
+    query, key, value, importance = draw(5, 9)
+    hamiltonian = qama_jax.attention_hamiltonian(query, key, value, importance, select="keys")
+    problem = oracle.build(key, query, value, importance)
+    bits = np.random.default_rng(0).integers(0, 2, (HEADS, 9))
+    np.testing.assert_allclose(hamiltonian.energy(bits), oracle.energy(problem, bits), rtol=1e-5)
+    np.testing.assert_allclose(hamiltonian.differentiable_field(bits), oracle.field(problem, bits), atol=1e-4)
+    np.testing.assert_allclose(hamiltonian.field(bits), oracle.field(problem, bits), atol=1e-4)
+
+
+@pytest.mark.parametrize("radius", [16, 30])
+def test_window_of_all_tokens_is_softmax_attention(radius):
+    query, key, value, importance = (jnp.asarray(a, jnp.float32) for a in draw(17))
+    features, _ = qama_jax.qama_attention(
+        query, key, value, importance, rng=jax.random.key(0), readout=WindowReadout(radius, 2), solver=Coins()
+    )
+    np.testing.assert_allclose(features, jax.nn.dot_product_attention(query, key, value), atol=1e-5)
+
+
+@each_readout
+def test_padding_has_no_influence(readout, tokens):
+    """Neither on the features of the others nor through the gradient, whatever stands there."""
+    arguments = [jnp.asarray(a, jnp.float32) for a in draw(tokens)]
+    mask = jnp.arange(tokens) < tokens - 4
+
+    @jax.jit
+    def attend(filler):
+        query, key, value = (jnp.where(mask[:, None, None], a, filler) for a in arguments[:3])
+        features, _ = qama_jax.qama_attention(
+            query, key, value, arguments[3], rng=jax.random.key(0), readout=readout, mask=mask, solver=Coins()
+        )
+        return features[: tokens - 4]
+
+    np.testing.assert_allclose(attend(1e3), attend(-7.0), atol=1e-5)
+    assert not np.any(jax.grad(lambda filler: jnp.sum(attend(filler) ** 2))(1e3))
+
+
+@each_readout
+def test_nothing_visible_is_finite(readout, tokens):
+    arguments = [jnp.asarray(a, jnp.float32) for a in draw(tokens)]
+
+    @jax.jit
+    def loss(*arguments):
+        mask = jnp.zeros(tokens, bool)
+        features, _ = qama_jax.qama_attention(
+            *arguments, rng=jax.random.key(0), readout=readout, mask=mask, solver=Coins()
+        )
+        return jnp.sum(features**2)
+
+    value, gradient = jax.value_and_grad(loss, (0, 1, 2, 3))(*arguments)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, gradient)))
+
+
+def test_paper_layer_is_what_it_was():
+    """Outputs stored before there was a choice of read-outs: same keys, same bits, same features."""
+    stored = np.load(Path(__file__).parent / "stored_energy_outputs.npz")
+    for name, shape, padded in (
+        ("dense", (2, 12, 4, 8), None),
+        ("low_rank", (2, 40, 4, 8), None),
+        ("padded", (2, 20, 2, 8), [3, 5]),
+    ):
+        query, key, value = jax.random.normal(jax.random.key(0), (3, *shape))
+        importance = jax.random.normal(jax.random.key(1), (shape[-1],))
+        mask = None if padded is None else jnp.arange(shape[1])[None] < shape[1] - jnp.array(padded)[:, None]
+        features, diagnostics = qama_jax.qama_attention(
+            query, key, value, importance, rng=jax.random.key(2), mask=mask, readout=EnergyReadout()
+        )
+        np.testing.assert_array_equal(np.packbits(np.asarray(diagnostics.bits)), stored[f"{name}_bits"])
+        np.testing.assert_allclose(features[..., :2], stored[f"{name}_features"], atol=1e-6)
+    with jax.numpy_rank_promotion("allow"):
+        layer = qama_jax.QAMAAttention(num_heads=4, in_features=16, decode=False, rngs=nnx.Rngs(0))
+        np.testing.assert_allclose(layer(jax.random.normal(jax.random.key(3), (2, 10, 16))), stored["layer"], atol=1e-6)
+
+
+@pytest.mark.parametrize("readout", [LinearReadout(), SelectedKeysReadout(8), WindowReadout(8, 8)])
+def test_no_array_of_pairs(readout):
+    """Forward and backward, nothing has tokens × tokens elements for long sequences."""
+    tokens = 512
+    arrays = jnp.zeros((3, tokens, 1, 4))
+
+    def loss(query, key, value):
+        features, _ = qama_jax.qama_attention(query, key, value, jnp.ones(4), rng=jax.random.key(0), readout=readout)
+        return jnp.sum(features)
+
+    compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*arrays).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < tokens**2 * 4
+    jaxpr = jax.make_jaxpr(jax.grad(loss, (0, 1, 2)))(*arrays)
+    assert max(_sizes(jaxpr.jaxpr)) < tokens**2 / 4
+
+
+def _sizes(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from (np.prod(variable.aval.shape, initial=1) for variable in equation.outvars)
+        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr")):
+            if hasattr(parameter, "jaxpr"):
+                yield from _sizes(parameter.jaxpr)
+            elif hasattr(parameter, "eqns"):
+                yield from _sizes(parameter)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SelectedKeysReadout(0), "num_keys must be an integer >= 1"),
+        (lambda: WindowReadout(radius=0), "radius must be an integer >= 1"),
+        (lambda: LinearReadout(-1.0), "beta must be a positive number"),
+        (lambda: attend_with(WindowReadout), "readout must be an instance such as"),
+        (lambda: attend_with("window"), "readout must be an instance such as"),
+        (lambda: attend_with(WindowReadout(), draw(5, 9)), "as many keys as queries, 5, got 9.*SelectedKeysReadout"),
+        (lambda: attend_with(LinearReadout(), (*draw(5, 9)[:2], *draw(5)[2:])), "value must have the shape of key"),
+        (lambda: attend_with(EnergyReadout(), draw(5, 9)), "choose a readout that selects keys"),
+        (lambda: qama_jax.attention_hamiltonian(*draw(5), select="values"), "select must be one of 'queries', 'keys'"),
+    ],
+)
+def test_errors_name_the_argument(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def attend_with(readout, arguments=None):
+    arguments = (jnp.asarray(a, jnp.float32) for a in arguments or draw(5))
+    return qama_jax.qama_attention(*arguments, rng=jax.random.key(0), readout=readout)
