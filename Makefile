@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-precision
+.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,9 @@ benchmark-peers: install
 benchmark-layer: install
 	$(RUN) -m experiments.benchmarks.layer
 	$(RUN) -m experiments.benchmarks.drop_in
+
+benchmark-readouts: install
+	$(RUN) -m experiments.benchmarks.readouts
 
 benchmark-precision: install
 	$(RUN) -m experiments.benchmarks.precision

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from flax import nnx
 
@@ -15,9 +16,18 @@ from experiments.data.images import load_images
 from experiments.data.prepared import DataNotFoundError
 from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
 from experiments.look import hamiltonians, look_inside
+from experiments.models.controls import FixedSelection, RandomSelection, UncoupledReadout
+from experiments.models.linear_attention import linear_attention
 from experiments.models.positions import grid_positions
 from experiments.models.simple_vit import SimpleViT
-from qama_jax import QAMAAttention
+from qama_jax import (
+    EnergyReadout,
+    LinearReadout,
+    QAMAAttention,
+    SelectedKeysReadout,
+    WindowReadout,
+    qama_attention,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -50,13 +60,57 @@ def test_resumed_run_is_the_same_run(tmp_path):
     assert {"commit", "versions", "device", "command", "qama"} <= written.keys()
 
 
-@pytest.mark.parametrize("attention", ["qama", "softmax", "none"])
-def test_every_arm_learns(tmp_path, attention):
+@pytest.mark.parametrize(
+    "arm",
+    ["qama", "softmax", "linear", "none", "qama --readout window --radius 5 --num-keys 4 --selection importance"],
+)
+def test_every_arm_learns(tmp_path, arm):
     result, _ = run(
-        tmp_path, "--epochs", "6", "--attention", attention, "--learning-rate", "0.01", "--batch-size", "64"
+        tmp_path, "--epochs", "6", "--attention", *arm.split(), "--learning-rate", "0.01", "--batch-size", "64"
     )
     assert result["best_accuracy"] > 0.5
     assert result["epochs"][-1]["train_loss"] < result["epochs"][0]["train_loss"] / 1.5
+
+
+def test_readouts_of_the_command_line():
+    def readout(*arguments):
+        return vit_cifar.make_readout(vit_cifar.parse_arguments(arguments))
+
+    assert readout() == EnergyReadout()
+    assert readout("--readout", "window", "--radius", "3", "--num-keys", "2") == WindowReadout(3, 2)
+    assert readout("--readout", "selected-keys", "--num-keys", "2") == SelectedKeysReadout(2)
+    assert readout("--readout", "linear") == LinearReadout()
+
+
+@pytest.mark.parametrize("control", ["importance", "random"])
+def test_controls_anneal_nothing(control):
+    """The gate of the importances alone, by the oracle; and a gate of random numbers, another one for each key."""
+    rng = np.random.default_rng(0)
+    query, key, value = rng.standard_normal((3, 6, 2, 4))
+    importance = rng.standard_normal(4)
+    solver = RandomSelection() if control == "random" else FixedSelection()
+    arguments = [jnp.asarray(a, jnp.float32) for a in (query, key, value, importance)]
+
+    def attend(seed):
+        readout = UncoupledReadout(LinearReadout(2.0))
+        return qama_attention(*arguments, rng=jax.random.key(seed), solver=solver, readout=readout)[0]
+
+    if control == "random":
+        assert np.abs(attend(0) - attend(1)).max() > 0.01
+    else:
+        problem = oracle.build(key, query, value, importance)._replace(couplings=np.zeros((2, 6, 6)), penalty=0.0)
+        gates = oracle.gate(problem, np.zeros((1, 2, 6)), 2.0, 6)
+        np.testing.assert_allclose(attend(0), oracle.linear_attention(query, key, value, gates), atol=1e-5)
+
+
+def test_linear_attention_against_the_oracle():
+    query, key, value = np.random.default_rng(0).standard_normal((3, 6, 2, 4))
+    mask = np.array([1, 1, 0, 1, 0, 1], bool)
+    features = linear_attention(
+        *(jnp.asarray(a, jnp.float32)[None] for a in (query, key, value)), mask[None, None, None]
+    )
+    expected = oracle.linear_attention(query, key, value, np.broadcast_to(mask, (2, 6)))
+    np.testing.assert_allclose(features[0], expected, atol=1e-5)
 
 
 def test_data_that_is_not_there(tmp_path, monkeypatch):

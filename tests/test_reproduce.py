@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,13 +16,15 @@ from flax import nnx
 
 import qama_jax
 from experiments.data import text
+from experiments.models.controls import FixedSelection
 from experiments.models.text_transformer import TextTransformer
 from experiments.reproduce import __main__ as command
+from experiments.reproduce.arms import ARMS, COMPARED
 from experiments.reproduce.budgets import BUDGETS, DATASETS, FACTORS, factor_runs, step_runs, table_runs
 from experiments.reproduce.queue import Places, execute
+from experiments.reproduce.readouts import CASES, readout_runs, readouts_table
 from experiments.reproduce.report import write_report
 from experiments.reproduce.results import make_figures, make_tables, read_results
-from experiments.reproduce.speed import FixedSelection
 from experiments.reproduce.studies import solver_gap
 from experiments.reproduce.tables import Table, table_iii
 from experiments.results import provenance
@@ -119,12 +122,16 @@ def test_roc():
 
 
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
-def test_both_arms_differ_in_attention_alone(budget):
-    runs = table_runs(budget, DATASETS, (0, 1))
-    assert len(runs) == 2 * 2 * len(DATASETS)
+def test_arms_differ_in_attention_alone(budget):
+    runs = table_runs(budget, DATASETS, (0, 1)) | readout_runs(budget, (0, 1), tuple(CASES), tuple(ARMS))
+    assert len(runs) == 2 * (len(COMPARED) * len(DATASETS) + len(ARMS) * len(CASES))
     for name, run in runs.items():
-        assert dataclasses.replace(run, attention="qama") == runs[name.replace("softmax", "qama")]
-    assert {run.attention for run in runs.values()} == {"softmax", "qama"}
+        _, _, arm, seed = re.fullmatch(r"(readout_)?([a-z0-9_]+|[a-z0-9]+-[0-9]+)_([a-z-]+)_seed(.)", name).groups()
+        assert run.training.seed == int(seed)
+        softmax = runs[name.replace(f"_{arm}_seed", "_softmax_seed")]
+        assert dataclasses.replace(run, attention="softmax", readout=softmax.readout, selection="annealed") == softmax
+    assert {run.attention for run in runs.values()} == {"softmax", "qama", "linear", "none"}
+    assert {run.selection for run in runs.values()} == {"annealed", "importance", "random"}
     factors = factor_runs(budget, (0,))
     default = factors["factor_default_seed0"]
     for factor, run in zip(FACTORS.values(), factors.values(), strict=True):
@@ -229,7 +236,36 @@ def test_table_iii_against_hand_calculation():
     assert qama[2:4] == ("57.5 ± 0.7", "59.3 (-1.8)")
     assert qama[6:] == ("-3.5 / -1.0", "-2.1 / -2.7")
     assert "-3.5, beyond the 2.7 points" in table.note
+    values = result_of("cifar10", "qama", 0, 0.63, 0.64) | {"qama": {"readout": "WindowReadout()"}}
+    assert table_iii([*results, values]).rows[2] == (
+        "cifar10",
+        "qama, window",
+        "63.0",
+        "",
+        "64.0",
+        "",
+        "+2.0 / +2.0",
+        "",
+    )
     assert table.markdown().splitlines()[1] == "| " + " | ".join(["---"] * 8) + " |"
+
+
+def test_readouts_table_pairs_the_seeds():
+    accuracy = {
+        "readout_mnist-2_softmax_seed0": 0.90,
+        "readout_mnist-2_softmax_seed1": 0.92,
+        "readout_mnist-2_window_seed0": 0.91,
+        "readout_mnist-2_window_seed1": 0.91,
+        "readout_mnist-2_window-importance_seed1": 0.88,
+    }
+    shared = {"train_examples": 12_500, "settings": {"epochs": 5}, "model": {"depth": 2}}
+    table = readouts_table({name: shared | {"last_accuracy": value} for name, value in accuracy.items()})
+    assert table.rows == [
+        ("MNIST, 2 blocks", "softmax", "91.0 ± 1.4", "2", "", ""),
+        ("MNIST, 2 blocks", ARMS["window"].label, "91.0 ± 0.0", "2", "+0.0 ± 1.4", "+3.0"),
+        ("MNIST, 2 blocks", ARMS["window-importance"].label, "88.0", "1", "-4.0", ""),
+    ]
+    assert "windows of 17 tokens, 8 selected keys" in table.note
 
 
 def test_output_folder_becomes_one_page(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import sentencepiece
@@ -48,25 +49,45 @@ def load_text(name: str, cache_dir: Path, *, vocabulary: int, length: int) -> Da
     if name not in _SOURCES:
         raise ValueError(f"dataset must be one of {', '.join(NAMES)}, got {name!r}")
     path = cache_dir / f"text-{name}-{vocabulary}-{length}.npz"
-    return cached(path, lambda: _encode(_SOURCES[name], path.with_suffix(".model"), vocabulary, length))
+    return cached(path, lambda: _encode(read_texts(name), path.with_suffix(".model"), vocabulary, length))
 
 
-def _encode(source: _Source, model_path: Path, vocabulary: int, length: int) -> Dataset:
-    texts, labels = {}, {}
+class Texts(NamedTuple):
+    """Texts and int32 labels of both splits."""
+
+    train_texts: list[str]
+    train_labels: np.ndarray
+    test_texts: list[str]
+    test_labels: np.ndarray
+
+
+def read_texts(name: str) -> Texts:
+    """The texts of one of `NAMES`, without line breaks.
+
+    Raises:
+      DataNotFoundError: if they are not prepared and cannot be downloaded; the message says what to do.
+    """
+    source = _SOURCES[name]
+    columns = []
     for split in ("train", source.test_split):
-        raw, split_labels = read_columns(source.name, split, (source.column, "label"))
-        texts[split] = [" ".join(text.decode().replace("<br />", " ").split()) for text in raw]
-        labels[split] = np.asarray(split_labels, np.int32)
-    tokenizer = _learn(texts["train"], vocabulary)
+        raw, labels = read_columns(source.name, split, (source.column, "label"))
+        texts = [" ".join(text.decode().replace("<br />", " ").split()) for text in raw]
+        columns += [texts, np.asarray(labels, np.int32)]
+    return Texts(*columns)
+
+
+def _encode(texts: Texts, model_path: Path, vocabulary: int, length: int) -> Dataset:
+    tokenizer = _learn(texts.train_texts, vocabulary)
     model_path.parent.mkdir(parents=True, exist_ok=True)
     model_path.write_bytes(tokenizer.serialized_model_proto())
-    arrays = []
-    for split in ("train", source.test_split):
-        ids = np.full((len(texts[split]), length), _PADDING, np.uint16)
-        for row, tokens in zip(ids, tokenizer.encode(texts[split]), strict=True):
+
+    def encode(split: list[str]) -> np.ndarray:
+        ids = np.full((len(split), length), _PADDING, np.uint16)
+        for row, tokens in zip(ids, tokenizer.encode(split), strict=True):
             row[: len(tokens)] = tokens[:length]
-        arrays += [ids, labels[split]]
-    return Dataset(*arrays)
+        return ids
+
+    return Dataset(encode(texts.train_texts), texts.train_labels, encode(texts.test_texts), texts.test_labels)
 
 
 def _learn(texts: list[str], vocabulary: int) -> sentencepiece.SentencePieceProcessor:

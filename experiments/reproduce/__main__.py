@@ -1,4 +1,4 @@
-"""Reproduces the tables and figures of the paper: both arms under one budget, resumable.
+"""Reproduces the tables and figures of the paper: all arms under one budget, resumable.
 
     python -m experiments.reproduce --table III                    # the paper's 50 epochs: for a GPU or TPU
     python -m experiments.reproduce --table III --budget reduced   # two CPU cores
@@ -20,9 +20,10 @@ from rich.table import Table as RichTable
 
 from experiments.data.prepared import DataNotFoundError
 from experiments.look import look_inside
+from experiments.reproduce.arms import ARMS, PUBLISHED
 from experiments.reproduce.budgets import BUDGETS, DATASETS, factor_runs, step_runs, table_runs
 from experiments.reproduce.queue import Places, execute, trained_model
-from experiments.reproduce.readouts import ARMS, CASES, readout_runs
+from experiments.reproduce.readouts import CASES, readout_runs
 from experiments.reproduce.report import write_report
 from experiments.reproduce.results import make_figures, make_tables, read_results
 from experiments.reproduce.speed import measure
@@ -83,7 +84,7 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
     if "readouts" in options.study:
         execute(readout_runs(budget, seeds, tuple(options.cases), tuple(options.arms)), places)
     if "speed" in options.study:
-        _study_speed({run.dataset: run for run in runs.values() if run.attention == "qama"}, places)
+        _study_speed({run.dataset: run for name, run in runs.items() if "_qama_" in name}, places)
 
     results = read_results(places.output)
     tables = make_tables(results)
@@ -103,9 +104,10 @@ def _asked(runs: dict[str, Run], options: argparse.Namespace) -> dict[str, Run]:
     """Those of the runs of Table III that the tables and figures asked for need."""
     asked = {}
     for name, run in runs.items():
+        published = name.split("_seed")[0].removeprefix(f"{run.dataset}_") in PUBLISHED
         for_tables = bool(options.table) and run.dataset in options.datasets
-        for_roc = 2 in options.figure and run.is_text and run.dataset in options.datasets
-        for_look = bool({3, 4, 5} & set(options.figure)) and (run.dataset, run.attention) == ("cifar10", "qama")
+        for_roc = 2 in options.figure and published and run.is_text and run.dataset in options.datasets
+        for_look = bool({3, 4, 5} & set(options.figure)) and name.startswith("cifar10_qama_")
         if for_tables or for_roc or (for_look and run.training.seed == options.seeds[0]):
             asked[name] = run
     return asked

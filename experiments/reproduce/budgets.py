@@ -3,17 +3,17 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+from experiments.reproduce.arms import ARMS, COMPARED, WINDOWS
 from experiments.run import Run
 from experiments.training import TrainingSettings
 from qama_jax import SimulatedBifurcation
 
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "imdb", "sst2")
-ARMS = ("softmax", "qama")
 STEPS = (5, 10, 20, 50, 100)
 
 
 class Budget(NamedTuple):
-    """How long runs are, equal for both arms.
+    """How long runs are, equal for all arms.
 
     Attributes:
       epochs: of each data set.
@@ -55,12 +55,12 @@ BUDGETS = {
 
 
 def table_runs(budget: Budget, datasets: tuple[str, ...], seeds: tuple[int, ...]) -> dict[str, Run]:
-    """Table III: the runs by their names, both arms of each data set and seed."""
+    """Table III: the runs by their names, all arms of each data set and seed."""
     return {
-        f"{dataset}_{attention}_seed{seed}": _run(budget, dataset, attention, seed)
+        f"{dataset}_{arm}_seed{seed}": _run(budget, dataset, arm, seed)
         for seed in seeds
         for dataset in datasets
-        for attention in ARMS
+        for arm in COMPARED
     }
 
 
@@ -106,15 +106,15 @@ def factor_runs(budget: Budget, seeds: tuple[int, ...]) -> dict[str, Run]:
     }
 
 
-def _run(budget: Budget, dataset: str, attention: str, seed: int) -> Run:
+def _run(budget: Budget, dataset: str, arm: str, seed: int) -> Run:
     is_text = dataset in budget.lengths
     train_examples, test_examples = budget.examples
     run = Run(
         dataset,
-        attention,
-        TrainingSettings(seed=seed, epochs=budget.epochs[dataset], batch_size=64 if is_text else 128),
+        training=TrainingSettings(seed=seed, epochs=budget.epochs[dataset], batch_size=64 if is_text else 128),
         train_examples=train_examples,
         test_examples=test_examples,
+        **ARMS[arm].changes(WINDOWS[dataset]),
     )
     return dataclasses.replace(run, num_heads=1, length=budget.lengths[dataset]) if is_text else run
 

@@ -5,11 +5,12 @@ import re
 import statistics
 from typing import Any, NamedTuple
 
+from experiments.reproduce.arms import ARMS, WINDOWS, Arm
 from experiments.reproduce.budgets import Budget
 from experiments.reproduce.tables import Result, Table
 from experiments.run import Run
 from experiments.training import TrainingSettings
-from qama_jax import LinearReadout, SelectedKeysReadout, WindowReadout
+from qama_jax import WindowReadout
 
 
 class Case(NamedTuple):
@@ -28,49 +29,18 @@ class Case(NamedTuple):
     changes: dict[str, Any]
 
 
-_MNIST = WindowReadout(radius=8, num_keys=8)
 CASES = {
-    "mnist-1": Case("mnist", "MNIST, 1 block", _MNIST, {"depth": 1}),
-    "mnist-2": Case("mnist", "MNIST, 2 blocks", _MNIST, {"depth": 2}),
-    "mnist-4": Case("mnist", "MNIST, 4 blocks", _MNIST, {"depth": 4}),
-    "cifar10-64": Case("cifar10", "CIFAR-10, 64 tokens", WindowReadout(radius=9, num_keys=8), {"depth": 2}),
+    "mnist-1": Case("mnist", "MNIST, 1 block", WINDOWS["mnist"], {"depth": 1}),
+    "mnist-2": Case("mnist", "MNIST, 2 blocks", WINDOWS["mnist"], {"depth": 2}),
+    "mnist-4": Case("mnist", "MNIST, 4 blocks", WINDOWS["mnist"], {"depth": 4}),
+    "cifar10-64": Case("cifar10", "CIFAR-10, 64 tokens", WINDOWS["cifar10"], {"depth": 2}),
     "cifar10-256": Case(
         "cifar10", "CIFAR-10, 256 tokens", WindowReadout(radius=17, num_keys=16), {"depth": 2, "patch_size": 2}
     ),
-    "sst2": Case("sst2", "SST-2, 72 tokens", WindowReadout(radius=8, num_keys=8), {"num_heads": 1}),
-    "imdb": Case("imdb", "IMDB, 512 tokens", WindowReadout(radius=16, num_keys=32), {"num_heads": 1}),
+    "sst2": Case("sst2", "SST-2, 72 tokens", WINDOWS["sst2"], {"num_heads": 1}),
+    "imdb": Case("imdb", "IMDB, 512 tokens", WINDOWS["imdb"], {"num_heads": 1}),
 }
 
-
-class Arm(NamedTuple):
-    """An attention layer.
-
-    Attributes:
-      label: what tables call it.
-      attention: see `Run`.
-      readout: "energy", "window", "keys" (as many as the window's selected keys) or "linear"; of QAMA.
-      selection: see `Run`.
-    """
-
-    label: str
-    attention: str
-    readout: str = "energy"
-    selection: str = "annealed"
-
-
-ARMS = {
-    "softmax": Arm("softmax, N²", "softmax"),
-    "window": Arm("QAMA, window and selected keys", "qama", "window"),
-    "linear": Arm("linear attention", "linear"),
-    "none": Arm("none", "none"),
-    "qama": Arm("QAMA as published, energies", "qama"),
-    "window-importance": Arm("control: window and keys of largest importance", "qama", "window", "importance"),
-    "window-random": Arm("control: window and random keys", "qama", "window", "random"),
-    "gated-linear": Arm("QAMA, linear attention over gated keys", "qama", "linear"),
-    "keys": Arm("QAMA, selected keys", "qama", "keys"),
-    "keys-importance": Arm("control: keys of largest importance", "qama", "keys", "importance"),
-    "keys-random": Arm("control: random keys", "qama", "keys", "random"),
-}
 
 # The comparison of arms with the arm whose role they take, as far as there are results of both.
 _AGAINST = {"window": "window-importance", "keys": "keys-importance"}
@@ -92,26 +62,18 @@ def _run(budget: Budget, case: Case, arm: Arm, seed: int) -> Run:
     is_text = case.dataset in budget.lengths
     short = case.dataset == "mnist"
     train_examples, test_examples = budget.examples
-    readouts = {
-        "window": case.window,
-        "keys": SelectedKeysReadout(case.window.num_keys),
-        "linear": LinearReadout(),
-    }
     run = Run(
         case.dataset,
-        arm.attention,
-        TrainingSettings(
+        training=TrainingSettings(
             seed=seed,
             epochs=budget.study_epochs if short else budget.readout_epochs[case.dataset],
             batch_size=64 if is_text else 128,
         ),
         train_examples=budget.study_examples if short else train_examples,
         test_examples=test_examples,
-        selection=arm.selection,
         **case.changes,
+        **arm.changes(case.window),
     )
-    if arm.readout != "energy":
-        run = dataclasses.replace(run, readout=readouts[arm.readout])
     return dataclasses.replace(run, length=budget.lengths[case.dataset]) if is_text else run
 
 

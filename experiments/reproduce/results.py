@@ -9,6 +9,7 @@ import numpy as np
 from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
 from experiments.look import Look
 from experiments.reproduce import paper
+from experiments.reproduce.arms import PUBLISHED, arm_of
 from experiments.reproduce.readouts import readouts_table
 from experiments.reproduce.tables import Table, factors_table, speed_table, steps_table, table_i, table_iii
 
@@ -78,7 +79,7 @@ def make_figures(results: Results, folder: Path) -> dict[str, Path]:
     figures = {}
     curves: dict[str, dict[str, dict[str, Any]]] = {}
     for result in results.runs.values():
-        if "roc" in result:
+        if "roc" in result and arm_of(result) in PUBLISHED:
             curves.setdefault(result["dataset"], {}).setdefault(result["attention"], result["roc"])
     if curves:
         path = folder / "figure2.png"

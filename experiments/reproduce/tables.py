@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from experiments.markdown import markdown_table
 from experiments.reproduce import paper
-from experiments.reproduce.budgets import ARMS, DATASETS, FACTORS, STEPS
+from experiments.reproduce.arms import COMPARED, arm_of
+from experiments.reproduce.budgets import DATASETS, FACTORS, STEPS
 
 Result = dict[str, Any]
 
@@ -48,38 +49,36 @@ def table_i(results: Iterable[Result]) -> Table:
 
 
 def table_iii(results: Iterable[Result]) -> Table:
-    """Accuracies of both arms."""
+    """Accuracies of all arms."""
     arms: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        arms.setdefault((result["dataset"], result["attention"]), []).append(result)
+        arms.setdefault((result["dataset"], arm_of(result)), []).append(result)
     rows = []
     losses = []
     for dataset in DATASETS:
-        for attention in ARMS:
-            runs = arms.get((dataset, attention))
+        theirs = paper.ACCURACY[dataset]
+        for arm in COMPARED:
+            runs = arms.get((dataset, arm))
             if not runs:
                 continue
-            published = paper.ACCURACY[dataset][attention]
-            row = [dataset, attention]
+            row = [dataset, "qama, window" if arm == "window" else arm]
             for measure in ("last", "best"):
-                value = getattr(published, measure)
-                mean = _mean(runs, measure)
-                row += [_mean_and_spread(runs, measure), f"{value:.1f} ({mean - value:+.1f})"]
+                row.append(_mean_and_spread(runs, measure))
+                value = getattr(theirs[arm], measure) if arm in theirs else None
+                row.append("" if value is None else f"{value:.1f} ({_mean(runs, measure) - value:+.1f})")
             softmax = arms.get((dataset, "softmax"))
-            if attention == "qama" and softmax:
+            loss = []
+            if arm != "softmax" and softmax:
                 loss = [_mean(runs, measure) - _mean(softmax, measure) for measure in ("last", "best")]
-                theirs = paper.ACCURACY[dataset]
+            row.append(" / ".join(f"{value:+.1f}" for value in loss))
+            published = ""
+            if arm == "qama" and loss:
                 losses += loss
-                row.append(" / ".join(f"{value:+.1f}" for value in loss))
-                row.append(
-                    " / ".join(
-                        f"{getattr(theirs['qama'], measure) - getattr(theirs['softmax'], measure):+.1f}"
-                        for measure in ("last", "best")
-                    )
+                published = " / ".join(
+                    f"{getattr(theirs['qama'], measure) - getattr(theirs['softmax'], measure):+.1f}"
+                    for measure in ("last", "best")
                 )
-            else:
-                row += ["", ""]
-            rows.append(tuple(row))
+            rows.append((*row, published))
     note = "Test accuracy in per cent; differences in points."
     if losses:
         verdict = "within" if min(losses) >= -paper.LARGEST_LOSS else "beyond"
@@ -94,7 +93,7 @@ def table_iii(results: Iterable[Result]) -> Table:
         "paper (difference)",
         "best epoch",
         "paper (difference)",
-        "QAMA − softmax, last / best",
+        "− softmax, last / best",
         "paper",
     )
     return Table("Table III: test accuracy", header, rows, note)

@@ -1,0 +1,60 @@
+"""The attention layers that are compared, and the controls."""
+
+from typing import Any, NamedTuple
+
+from qama_jax import LinearReadout, SelectedKeysReadout, WindowReadout
+
+
+class Arm(NamedTuple):
+    """An attention layer.
+
+    Attributes:
+      label: what tables call it.
+      attention: see `experiments.run.Run`.
+      readout: of QAMA: "energy", "window", "keys" (as many as the window's selected keys) or "linear".
+      selection: see `experiments.run.Run`.
+    """
+
+    label: str
+    attention: str
+    readout: str = "energy"
+    selection: str = "annealed"
+
+    def changes(self, window: WindowReadout) -> dict[str, Any]:
+        """What it changes of a run whose tokens have that window."""
+        readouts = {"window": window, "keys": SelectedKeysReadout(window.num_keys), "linear": LinearReadout()}
+        readout = {} if self.readout == "energy" else {"readout": readouts[self.readout]}
+        return {"attention": self.attention, "selection": self.selection} | readout
+
+
+ARMS = {
+    "none": Arm("none", "none"),
+    "linear": Arm("linear attention", "linear"),
+    "softmax": Arm("softmax", "softmax"),
+    "qama": Arm("QAMA as published, energies", "qama"),
+    "window": Arm("QAMA, window and selected keys", "qama", "window"),
+    "window-importance": Arm("control: window and keys of largest importance", "qama", "window", "importance"),
+    "window-random": Arm("control: window and random keys", "qama", "window", "random"),
+    "keys": Arm("QAMA, selected keys", "qama", "keys"),
+    "keys-importance": Arm("control: keys of largest importance", "qama", "keys", "importance"),
+    "keys-random": Arm("control: random keys", "qama", "keys", "random"),
+    "gated-linear": Arm("QAMA, linear attention over gated keys", "qama", "linear"),
+}
+
+# Those of the paper, and those of Table III, without controls.
+PUBLISHED = ("softmax", "qama")
+COMPARED = ("none", "linear", "softmax", "qama", "window")
+
+# Of each data set: on images with patches of 4×4, 3×3 patches and the rest of their rows; on texts a few words.
+WINDOWS = {
+    "mnist": WindowReadout(radius=8, num_keys=8),
+    "fashion_mnist": WindowReadout(radius=8, num_keys=8),
+    "cifar10": WindowReadout(radius=9, num_keys=8),
+    "imdb": WindowReadout(radius=16, num_keys=32),
+    "sst2": WindowReadout(radius=8, num_keys=8),
+}
+
+
+def arm_of(result: dict[str, Any]) -> str:
+    """The arm, one of `COMPARED`, of a run of Table III."""
+    return "window" if "readout" in (result.get("qama") or {}) else result["attention"]
