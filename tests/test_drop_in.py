@@ -221,6 +221,7 @@ PARITY = {
     "normalized": ({"normalize_qk": True}, {}),
     "bfloat16": ({"dtype": jnp.bfloat16}, {}),
     "padded": ({}, {"mask": VALID[:, None, None, :]}),
+    "values": ({"readout": qama_jax.WindowReadout(2, 3)}, {"mask": VALID[:, None, None, :]}),
     "annealed": ({"solver": FEW_STEPS, "rho_0": 0.3, "gamma_0": 0.5}, {}),
 }
 
@@ -335,6 +336,24 @@ def test_keys_of_another_number(api, keys):
     assert not np.allclose(attend(memory, np.ones((2, 1, 1, keys), bool))[0], output[0])
 
 
+@pytest.mark.parametrize("readout", [qama_jax.LinearReadout(), qama_jax.SelectedKeysReadout(3)])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 16), (5, 9)])
+def test_values_of_a_memory_as_in_flax(api, readout, queries, keys):
+    """A pooling head and a decoder: keys are selected, and hidden ones might be anything."""
+    x, memory = draw(2, queries, FEATURES), draw(2, keys, 6, seed=2)
+    parameters, apply = build(api, (x, memory), readout=readout)
+    padding = np.arange(keys) < np.array([[4], [keys]])
+
+    @jax.jit
+    def attend(x, memory):
+        return apply(parameters, x, memory, mask=padding[:, None, None, :], deterministic=True)
+
+    output = attend(x, memory)
+    assert output.shape == (2, queries, FEATURES)
+    np.testing.assert_allclose(attend(x, memory.at[0, 4:].set(7.0)), output, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(attend(x, memory.at[0, :4].multiply(2.0))[0], output[0], rtol=1e-3)
+
+
 # --- randomness
 
 
@@ -406,6 +425,14 @@ def zeros(*shape):
     [
         ({"attention_fn": lambda *a, **k: None}, [], {}, "attention_fn is what"),
         ({"dropout_rate": 0.1}, [], {}, "dropout_rate=0.1 .* Flax's Dropout"),
+        ({"readout": "window"}, [], {}, "readout must be an instance such as"),
+        ({"readout": qama_jax.WindowReadout()}, [zeros(2, 5, 16)], {}, "as many keys as queries, 10, got 5"),
+        (
+            {"readout": qama_jax.LinearReadout()},
+            [zeros(2, 9, 16), zeros(2, 5, 16)],
+            {},
+            "inputs_v must have as many tokens as inputs_k, 9, got 5",
+        ),
         ({"num_heads": 3}, [], {}, "qkv_features=16 must be divisible by num_heads=3"),
         ({"decode": True}, [], {}, "decode=True"),
         ({}, [], {"mask": np.ones((2, 10), bool)}, r"mask must be \[\*batch, heads, queries, keys\]"),
