@@ -49,6 +49,44 @@ def softmax_table() -> str:
     return markdown_table(("N", "batch", "softmax, ms", "QAMA, ms", "ratio"), rows)
 
 
+def readout_cost_table() -> str:
+    """Forward and backward time of each read-out as a share of softmax's."""
+    measured = _load("benchmark_readouts")["against_softmax"]
+    names = [name for name in measured[0]["arms"] if name != "softmax"]
+    rows = [
+        (
+            f"{row['tokens']:,}",
+            str(row["head_dim"]),
+            f"{row['arms']['softmax']['median_s'] * 1e3:.1f}",
+            *(f"{row['arms'][name]['ratio']:.2f}" for name in names),
+        )
+        for row in measured
+    ]
+    return markdown_table(("N", "D", "softmax, ms", *names), rows)
+
+
+def readout_scaling_table() -> str:
+    """Time and temporary memory of each read-out over the length."""
+    rows = [
+        (
+            name,
+            *(f"{times['median_s'] * 1e3:,.0f} ms" for times in arm["seconds"].values()),
+            f"{arm['exponent']:.2f}",
+            f"{arm['memory_exponent']:.2f}",
+        )
+        for name, arm in _load("benchmark_readouts")["scaling"]["arms"].items()
+    ]
+    lengths = next(iter(_load("benchmark_readouts")["scaling"]["arms"].values()))["seconds"]
+    header = ("read-out", *(f"N = {int(tokens):,}" for tokens in lengths), "exponent of time", "of memory")
+    return markdown_table(header, rows)
+
+
+def words_table() -> str:
+    """Accuracy of a bag of words."""
+    rows = [(name, f"{accuracy:.1%}") for name, accuracy in _load("bag_of_words")["accuracy"].items()]
+    return markdown_table(("data set", "TF-IDF and logistic regression"), rows)
+
+
 def scaling_table() -> str:
     """Forward and backward time over the length."""
     result = _load("benchmark_layer")
@@ -222,6 +260,9 @@ TABLES = {
     "accuracy": functools.partial(_reproduced, "III"),
     "steps": functools.partial(_reproduced, "steps"),
     "readouts": functools.partial(_reproduced, "readouts"),
+    "readout_cost": readout_cost_table,
+    "readout_scaling": readout_scaling_table,
+    "words": words_table,
     "factors": functools.partial(_reproduced, "factors"),
     "speed": functools.partial(_reproduced, "speed"),
     "drop_in": drop_in_table,

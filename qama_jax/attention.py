@@ -137,8 +137,8 @@ def qama_attention(
       solver: minimises the Hamiltonian; no gradient reaches it.
       readout: makes features of the selection; see `qama_jax.readouts`.
       mask: bool [*batch, M], true for visible keys; the others influence nothing. Where M = N, a hidden key is a
-        padded token, of which the query and the value are hidden too: with `EnergyReadout` its features are 0, with
-        the others they are those of a query that no key sees.
+        padded token, of which the query and the value are hidden too: with `EnergyReadout` its features are 0; the
+        features of other read-outs at such a token mean nothing, as in softmax attention.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
 
