@@ -17,3 +17,10 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_programs():
+    """Compiled programs stay mapped in memory; those of the whole suite would be more maps than a process may have."""
+    yield
+    jax.clear_caches()
