@@ -1,6 +1,6 @@
 """Trains a small vision transformer on scikit-learn's digits with each attention, and draws what QAMA selects.
 
-make demo        (under 3 minutes on 2 cores, no download)
+make demo        (about 4 minutes on 2 cores, no download)
 """
 
 import shutil
