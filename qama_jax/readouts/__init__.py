@@ -4,7 +4,7 @@
 projection; what other tokens carry does not reach it. The other read-outs pass values, at a cost that is linear in the
 number of tokens too, and learn what to select through a differentiable gate, `log_gate`:
 
-- `WindowReadout`: softmax over neighbours and selected keys. The most accurate; self-attention.
+- `WindowReadout`: softmax over neighbours and selected keys; self-attention.
 - `SelectedKeysReadout`: softmax over selected keys; also cross-attention.
 - `LinearReadout`: linear attention over gated keys; the cheapest for long sequences; also cross-attention.
 
