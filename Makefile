@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
+.PHONY: install demo test test-slow lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -22,6 +22,10 @@ test: install
 
 test-slow: install
 	$(RUN) -m pytest -m slow
+
+docs: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'
+	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax
 
 lint: install
 	$(RUN) -m ruff check .

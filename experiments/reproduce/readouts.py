@@ -83,10 +83,7 @@ def readouts_table(results: dict[str, Result]) -> Table:
     Args:
       results: the runs by their names.
     """
-    accuracy: dict[tuple[str, str], dict[int, float]] = {}
-    for name, result in results.items():
-        case, arm, seed = re.fullmatch(r"readout_(.+)_(.+)_seed(\d+)", name).groups()
-        accuracy.setdefault((case, arm), {})[int(seed)] = 100 * result["last_accuracy"]
+    accuracy = _accuracies(results)
     rows = []
     for case, described in CASES.items():
         for arm, layer in ARMS.items():
@@ -102,6 +99,21 @@ def readouts_table(results: dict[str, Result]) -> Table:
         "Per cent and points, mean ± standard deviation over the seeds; differences are of runs with the same seed. "
         + " ".join(_settings(case, results) for case in CASES if any(key[0] == case for key in accuracy)),
     )
+
+
+def mean_accuracy(results: dict[str, Result], case: str, arm: str) -> str:
+    """Of one arm, with its standard deviation over the seeds; empty where it has not run."""
+    found = _accuracies(results).get((case, arm))
+    return _mean(list(found.values())) if found else ""
+
+
+def _accuracies(results: dict[str, Result]) -> dict[tuple[str, str], dict[int, float]]:
+    """In per cent, by case and arm, then seed."""
+    accuracies: dict[tuple[str, str], dict[int, float]] = {}
+    for name, result in results.items():
+        case, arm, seed = re.fullmatch(r"readout_(.+)_(.+)_seed(\d+)", name).groups()
+        accuracies.setdefault((case, arm), {})[int(seed)] = 100 * result["last_accuracy"]
+    return accuracies
 
 
 def _settings(case: str, results: dict[str, Result]) -> str:
