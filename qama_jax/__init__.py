@@ -1,9 +1,9 @@
 """Quantum annealing multi-head attention for JAX and Flax, in linear time and memory.
 
-Three stages make the attention of QAMA. `QuboConstruction` turns queries, keys and values into the energy of a selection
-of tokens by heads, the `AttentionHamiltonian`; `Annealer` finds a selection of low energy, detached from gradients;
-`EnergyDistribution`, or another read-out, makes features of it. `QAMAAttention` is all three behind the interface of
-`flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the same in Linen.
+Three stages make the attention of QAMA. `QuboConstruction` turns queries, keys and values into the energy of a
+selection of tokens by heads, the `AttentionHamiltonian`; `Annealer` finds a selection of low energy, detached from
+gradients; `EnergyDistribution`, or another read-out, makes features of it. `QAMAAttention` is all three behind the
+interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the same in Linen.
 
 | | names |
 |---|---|

@@ -3,7 +3,7 @@
 | solver | what it is | when to use |
 |---|---|---|
 | `SimulatedBifurcation` | oscillators with walls, all bits at once | the default: attention, large dense problems |
-| `MeanFieldAnnealing` | means of the bits at falling temperature | the cheapest step; long sequences |
+| `MeanFieldAnnealing` | means of the bits, annealed | the cheapest step; long sequences |
 | `SteepestDescent` | many moves at once as long as they help | polish after any other; long sequences |
 | `SimulatedAnnealing` | single flips | small and medium problems; samples at a temperature |
 | `ParallelTempering` | replica exchange | rugged problems; samples at many temperatures |
