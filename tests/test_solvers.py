@@ -8,44 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from contract import PROBLEMS, SOLVERS, stored
 
 import qama_jax
 from qama_jax.solvers.base import _solve
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
 
-SOLVERS = {
-    "bifurcation": qama_jax.SimulatedBifurcation(),
-    "bifurcation reads": qama_jax.SimulatedBifurcation(num_reads=3, num_steps=20),
-    "bifurcation discrete heated": qama_jax.SimulatedBifurcation(num_reads=4, mode="discrete", heating=0.05),
-    "annealing": qama_jax.SimulatedAnnealing(num_sweeps=30, num_reads=2),
-    "tempering": qama_jax.ParallelTempering(num_sweeps=10, num_replicas=4, num_reads=2),
-    "block Gibbs": qama_jax.BlockGibbs(num_sweeps=40, num_reads=4),
-    "path integral": qama_jax.PathIntegralAnnealing(num_sweeps=20, num_slices=4, num_reads=2),
-    "coherent Ising machine": qama_jax.CoherentIsingMachine(num_steps=60, num_reads=4),
-    "mean field": qama_jax.MeanFieldAnnealing(num_steps=20, num_reads=8, initial_spread=0.5),
-    "descent": qama_jax.SteepestDescent(num_reads=8),
-    "exhaustive": qama_jax.Exhaustive(),
-}
-
-
-def _matrix(seed):
-    return np.random.default_rng(seed).standard_normal((10, 10)).astype(np.float32)
-
-
-def _attention(seed, tokens=4, heads=3, head_dim=4, mask=None):
-    inputs = np.random.default_rng(seed).standard_normal((3, tokens, heads, head_dim)).astype(np.float32)
-    return qama_jax.attention_hamiltonian(*inputs, np.ones(head_dim, np.float32), mask=mask)
-
-
-PROBLEMS = {
-    "qubo": lambda seed: qama_jax.Qubo(_matrix(seed), 1.0),
-    "ising": lambda seed: qama_jax.Ising(_matrix(seed), _matrix(seed)[0]),
-    "attention": _attention,
-    "attention low-rank masked": lambda seed: _attention(seed, tokens=6, heads=2, head_dim=1, mask=np.arange(6) != 1),
-}
-
-contract = pytest.mark.parametrize("make_problem", PROBLEMS.values(), ids=PROBLEMS.keys())
+each_problem = pytest.mark.parametrize("make_problem", PROBLEMS.values(), ids=PROBLEMS.keys())
 
 
 def parametrize_solvers(solvers):
@@ -65,7 +35,7 @@ def lowest_energy(problem):
     return np.asarray(jax.jit(jax.vmap(problem.energy))(states)).min()
 
 
-@contract
+@each_problem
 @each_solver
 class TestContract:
     def test_solution_is_consistent(self, make_problem, solver):
@@ -82,6 +52,12 @@ class TestContract:
         best = int(np.argmin(solution.read_energies))
         np.testing.assert_array_equal(solution.bits, solution.reads[best])
         assert solution.energy == solution.read_energies[best]
+
+    def test_same_bits_as_stored(self, make_problem, solver):
+        reads, energies = stored(make_problem, solver)
+        solution = qama_jax.solve(jax.random.key(0), make_problem(0), solver)
+        np.testing.assert_array_equal(solution.reads, reads)
+        np.testing.assert_allclose(solution.read_energies, energies, rtol=1e-5, atol=1e-5)
 
     def test_same_key_same_result_however_it_is_called(self, make_problem, solver):
         problems = [make_problem(seed) for seed in (0, 1)]
@@ -268,7 +244,7 @@ class TestSchedules:
             assert 0 < smallest <= largest
 
 
-@pytest.mark.parametrize("make_problem", PROBLEMS.values(), ids=PROBLEMS.keys())
+@each_problem
 def test_lowest_eigenvalue(make_problem):
     """Not below the true one, and close enough to it to bound a step."""
     problem = make_problem(1)
@@ -322,7 +298,7 @@ def test_settings_scale_with_the_problem(scale):
     np.testing.assert_allclose(scaled, scale * reference, rtol=1e-3)
 
 
-@pytest.mark.parametrize("make_problem", PROBLEMS.values(), ids=PROBLEMS.keys())
+@each_problem
 def test_descent_improves_the_dynamics(make_problem):
     for seed in range(3):
         problem = make_problem(seed)

@@ -12,6 +12,7 @@ from qama_jax.hardware.machine import Machine
 from qama_jax.problems import Ising, Problem
 from qama_jax.problems.base import Bits
 from qama_jax.solvers import CoherentIsingMachine
+from qama_jax.solvers.base import check_not_negative
 from qama_jax.solvers.schedules import Schedule
 
 
@@ -70,8 +71,7 @@ class SimulatedMachine:
     def __post_init__(self):
         if not isinstance(self.machine, Machine):
             raise ValueError(f"machine must be a qama_jax.hardware.Machine, got {self.machine!r}")
-        if not self.coupling_noise >= 0:
-            raise ValueError(f"coupling_noise must not be negative, got {self.coupling_noise!r}")
+        check_not_negative(coupling_noise=self.coupling_noise)
         self._dynamics()  # which checks its settings
 
     def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:

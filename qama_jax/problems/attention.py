@@ -16,9 +16,6 @@ from qama_jax.problems.normalization import standardize
 from qama_jax.problems.qubo import Qubo
 from qama_jax.problems.sweeps import Sweeper, skew
 
-# From this many tokens on, padded ones included, every field is a sum of so many bits that it settles in few steps.
-_LONG = 192
-
 # Whose tokens the bits select.
 Select = Literal["queries", "keys"]
 
@@ -62,10 +59,6 @@ class AttentionHamiltonian(Problem):
                 "for a batch of problems, jax.vmap over the leading axis"
             )
         return self.linear.shape
-
-    @property
-    def bifurcation_steps(self) -> int:
-        return 20 if self.shape[1] >= _LONG else super().bifurcation_steps
 
     def couple(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""

@@ -62,11 +62,6 @@ class Problem:
         """Floating-point type of fields and energies."""
         return self.linear.dtype
 
-    @property
-    def bifurcation_steps(self) -> int:
-        """Steps of simulated bifurcation after which more hardly lower the energy, from the shape alone."""
-        return 60
-
     def couple(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
         """The product C x, of shape `shape`."""
         raise NotImplementedError

@@ -30,6 +30,7 @@ from qama_jax.solvers.base import solve as solve
 from qama_jax.solvers.block_gibbs import BlockGibbs as BlockGibbs
 from qama_jax.solvers.coherent_ising_machine import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers.exhaustive import Exhaustive as Exhaustive
+from qama_jax.solvers.iterative import IterativeSolver as IterativeSolver
 from qama_jax.solvers.mean_field_annealing import MeanFieldAnnealing as MeanFieldAnnealing
 from qama_jax.solvers.parallel_tempering import ParallelTempering as ParallelTempering
 from qama_jax.solvers.path_integral_annealing import PathIntegralAnnealing as PathIntegralAnnealing

@@ -1,6 +1,8 @@
 """The one driver: `solve` runs any solver on any problem and returns a `Solution`."""
 
 import functools
+import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -151,16 +153,27 @@ def check_key(key: Any, name: str) -> None:
 
 
 def check_positive(**settings: float) -> None:
-    """Raises `ValueError` for the first setting that is not a positive number."""
+    """Raises `ValueError` for the first setting that is not a positive finite number."""
     for name, value in settings.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def check_not_negative(**settings: float) -> None:
+    """Raises `ValueError` for the first setting that is neither 0 nor a positive finite number."""
+    for name, value in settings.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must not be negative, got {value!r}; pass 0 or a finite positive number")
 
 
 def check_count(minimum: int = 1, **settings: int) -> None:
-    """Raises `ValueError` for the first setting that is not an integer of at least `minimum`."""
+    """Raises `ValueError` for the first setting that is not an integer, also one of NumPy, of at least `minimum`."""
     for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        try:
+            count = None if isinstance(value, bool) else operator.index(value)
+        except TypeError:
+            count = None
+        if count is None or count < minimum:
             raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
 
 

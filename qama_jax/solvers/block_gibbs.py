@@ -2,17 +2,13 @@
 
 import dataclasses
 
-import jax
-from jaxtyping import Array, Key
-
-from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count, start_bits
-from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
-from qama_jax.solvers.transitions import anneal, make_transition
+from qama_jax.solvers.annealed_chains import AnnealedChains
+from qama_jax.solvers.base import check_count
+from qama_jax.solvers.schedules import BetaSchedule, check_betas
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockGibbs:
+class BlockGibbs(AnnealedChains):
     """Gibbs sampling in two blocks, annealed: every token at once, without a loop over bits.
 
     The couplings are a square but for their diagonal, so that Gaussian variables, one for each of its columns, make
@@ -42,13 +38,8 @@ class BlockGibbs:
     beta_range: tuple[float, float] | None = None
     beta_schedule: BetaSchedule = "geometric"
     record_energy: bool = False
+    update = "block"
 
     def __post_init__(self):
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_betas(self.beta_range, self.beta_schedule)
-
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
-        start_key, key = jax.random.split(key)
-        bits = start_bits(start_key, problem, self.num_reads, initial_bits)
-        schedule = betas(problem, self.num_sweeps, self.beta_range, self.beta_schedule)
-        return anneal(key, problem, make_transition(problem, "block"), bits, schedule, self.record_energy)

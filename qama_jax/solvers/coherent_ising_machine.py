@@ -1,19 +1,35 @@
 """Simulation of a coherent Ising machine."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count, check_positive, map_reads
-from qama_jax.solvers.descent import descend
+from qama_jax.solvers.base import check_count, check_not_negative, check_positive
+from qama_jax.solvers.iterative import IterativeSolver
+from qama_jax.solvers.relaxation import Relaxation, relax
 from qama_jax.solvers.schedules import Schedule, check_schedule, evaluate
 
 
+class _Pulses(NamedTuple):
+    """A problem as pulses feel it. Those of bits held at 0, such as padding, feel nothing and are not free: their
+    error variables would outgrow all others.
+    """
+
+    relaxed: Relaxation
+    free: Bool[Array, "..."]
+
+
+class _State(NamedTuple):
+    amplitude: Float[Array, "..."]
+    error: Float[Array, "..."]
+
+
 @dataclasses.dataclass(frozen=True)
-class CoherentIsingMachine:
+class CoherentIsingMachine(IterativeSolver):
     """A simulated coherent Ising machine: mean-field equations of degenerate optical parametric oscillators.
 
     Amplitudes x of the pulses are measured, `x̃ = x + measurement_noise · ξ`, and fed back through the couplings; an
@@ -59,52 +75,39 @@ class CoherentIsingMachine:
     target: float = 1.0
     max_descent_steps: int = 32
     record_energy: bool = False
+    keep_best = True
 
     def __post_init__(self):
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
         check_count(0, max_descent_steps=self.max_descent_steps)
         check_positive(time_step=self.time_step, feedback_strength=self.feedback_strength, target=self.target)
         check_schedule("pump", self.pump)
-        for name in ("measurement_noise", "error_rate"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)!r}")
+        check_not_negative(measurement_noise=self.measurement_noise, error_rate=self.error_rate)
 
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
-        dtype = problem.dtype
-        # Fields are linear, so one constant and the bare couplings of x give the field at (1 + x)/2.
-        centre = problem.field(jnp.full(problem.shape, 0.5, dtype))
-        scale = problem.coupling_scale()
-        strength = self.feedback_strength / jnp.where(scale > 0, scale, 1)
-        pumps = evaluate(self.pump, self.num_steps, dtype)
-        # Bits held at 0, such as those of padding, feel nothing, and their error variables would outgrow all others.
+    def arrange(self, problem: Problem) -> _Pulses:
         free = problem.clamp(jnp.ones(problem.shape, jnp.int8)) == 1
+        return _Pulses(relax(problem, self.feedback_strength), free)
 
-        def read(key, initial_bits):
-            start_key, noise_key = jax.random.split(key)
+    def schedule(self, problem: Problem) -> Float[Array, "num_steps"]:
+        return evaluate(self.pump, self.num_steps, problem.dtype)
 
-            def step(state, row):
-                x, error, best, lowest = state
-                index, pump = row
-                noise = jax.random.normal(jax.random.fold_in(noise_key, index), x.shape, dtype)
-                measured = (x + self.measurement_noise * noise) / self.target**0.5
-                force = strength * (2 * centre + problem.couple(measured))
-                x = x + self.time_step * ((pump - 1 - x**2) * x + error * force)
-                # A pulse far above its target would leave the range in which the explicit step is stable.
-                x = jnp.clip(x, -1.5 * self.target**0.5, 1.5 * self.target**0.5)
-                error = error * jnp.exp(self.time_step * self.error_rate * (self.target - x**2))
-                error = error / jnp.maximum(1, jnp.sum(error, where=free) / jnp.maximum(jnp.sum(free, dtype=dtype), 1))
-                bits = problem.clamp((x > 0).astype(jnp.int8))
-                energy = problem.energy(bits)
-                best = jnp.where(energy < lowest, bits, best)
-                return (x, error, best, jnp.minimum(energy, lowest)), energy if self.record_energy else None
+    def init(self, key: Key[Array, ""], pulses: _Pulses, bits: Bits | None) -> _State:
+        problem = pulses.relaxed.problem
+        x = 0.1 * jax.random.uniform(key, problem.shape, problem.dtype, -1, 1)
+        if bits is not None:
+            x = jnp.abs(x) * (2 * bits.astype(x.dtype) - 1)
+        return _State(x, jnp.ones_like(x))
 
-            x = 0.1 * jax.random.uniform(start_key, problem.shape, dtype, -1, 1)
-            if initial_bits is not None:
-                x = jnp.abs(x) * (2 * initial_bits.astype(dtype) - 1)
-            start = problem.clamp((x > 0).astype(jnp.int8))
-            state = x, jnp.ones_like(x), start, problem.energy(start)
-            (_, _, best, _), trace = jax.lax.scan(step, state, (jnp.arange(self.num_steps), pumps))
-            bits, descent_steps = descend(problem, best, self.max_descent_steps)
-            return bits, {"descent_steps": descent_steps} | ({"energy_trace": trace} if self.record_energy else {})
+    def step(self, key: Key[Array, ""], pulses: _Pulses, state: _State, pump: Float[Array, ""]) -> tuple[_State, None]:
+        x, error = state
+        noise = jax.random.normal(key, x.shape, x.dtype)
+        measured = (x + self.measurement_noise * noise) / self.target**0.5
+        x = x + self.time_step * ((pump - 1 - x**2) * x + error * pulses.relaxed.force(measured))
+        # A pulse far above its target would leave the range in which the explicit step is stable.
+        x = jnp.clip(x, -1.5 * self.target**0.5, 1.5 * self.target**0.5)
+        error = error * jnp.exp(self.time_step * self.error_rate * (self.target - x**2))
+        mean = jnp.sum(error, where=pulses.free) / jnp.maximum(jnp.sum(pulses.free, dtype=x.dtype), 1)
+        return _State(x, error / jnp.maximum(1, mean)), None
 
-        return map_reads(read, key, self.num_reads, initial_bits)
+    def bits(self, pulses: _Pulses, state: _State) -> Bool[Array, "..."]:
+        return state.amplitude > 0

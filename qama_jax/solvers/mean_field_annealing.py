@@ -3,17 +3,16 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count, check_positive, map_reads
-from qama_jax.solvers.descent import descend
+from qama_jax.solvers.base import check_count, check_positive
+from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanFieldAnnealing:
+class MeanFieldAnnealing(IterativeSolver):
     """Deterministic annealing: the means of all bits follow their mean-field equation at falling temperature.
 
         m += damping · (σ(β f(m)) - m),    σ(u) = 1/(1 + exp(-u))
@@ -48,6 +47,7 @@ class MeanFieldAnnealing:
     initial_spread: float = 0.1
     max_descent_steps: int = 32
     record_energy: bool = False
+    random_steps = False
 
     def __post_init__(self):
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
@@ -59,24 +59,20 @@ class MeanFieldAnnealing:
         if self.initial_spread > 0.5:
             raise ValueError(f"initial_spread must be at most 0.5, got {self.initial_spread!r}")
 
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
-        schedule = betas(problem, self.num_steps, self.beta_range, self.beta_schedule)
+    def schedule(self, problem: Problem) -> Float[Array, "num_steps"]:
+        return betas(problem, self.num_steps, self.beta_range, self.beta_schedule)
 
-        def step(means, beta):
-            means = means + self.damping * (jax.nn.sigmoid(beta * problem.field(means)) - means)
-            return means, problem.energy(_round(problem, means)) if self.record_energy else None
+    def init(self, key: Key[Array, ""], problem: Problem, bits: Bits | None) -> Float[Array, "..."]:
+        if bits is None:
+            offset = jax.random.uniform(key, problem.shape, problem.dtype, -1, 1)
+        else:
+            offset = 2 * bits.astype(problem.dtype) - 1
+        return 0.5 + self.initial_spread * offset
 
-        def read(key, initial_bits):
-            if initial_bits is None:
-                offset = jax.random.uniform(key, problem.shape, problem.dtype, -1, 1)
-            else:
-                offset = 2 * initial_bits.astype(problem.dtype) - 1
-            means, trace = jax.lax.scan(step, 0.5 + self.initial_spread * offset, schedule)
-            bits, descent_steps = descend(problem, _round(problem, means), self.max_descent_steps)
-            return bits, {"descent_steps": descent_steps} | ({"energy_trace": trace} if self.record_energy else {})
+    def step(
+        self, key: None, problem: Problem, means: Float[Array, "..."], beta: Float[Array, ""]
+    ) -> tuple[Float[Array, "..."], None]:
+        return means + self.damping * (jax.nn.sigmoid(beta * problem.field(means)) - means), None
 
-        return map_reads(read, key, self.num_reads, initial_bits)
-
-
-def _round(problem: Problem, means: Array) -> Bits:
-    return problem.clamp((means > 0.5).astype(jnp.int8))
+    def bits(self, problem: Problem, means: Float[Array, "..."]) -> Bool[Array, "..."]:
+        return means > 0.5

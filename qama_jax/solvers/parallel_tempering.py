@@ -1,6 +1,7 @@
 """Parallel tempering."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,24 @@ from jaxtyping import Array, Float, Int, Key
 
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.base import check_choice, check_count, start_bits
+from qama_jax.solvers.iterative import IterativeSolver, lower
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
-from qama_jax.solvers.transitions import Update, make_transition
+from qama_jax.solvers.transitions import Transition, Update, make_transition
+
+
+class _Ladder(NamedTuple):
+    transition: Transition
+    beta: Float[Array, "replicas"]
+
+
+class _State(NamedTuple):
+    chains: Array
+    best: Bits
+    lowest: Float[Array, "reads"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ParallelTempering:
+class ParallelTempering(IterativeSolver):
     """Replica exchange: chains at a ladder of temperatures that swap states with their neighbours.
 
     After every sweep the pairs (0, 1), (2, 3), ... or, in turn, (1, 2), (3, 4), ... exchange with probability
@@ -46,6 +59,7 @@ class ParallelTempering:
     beta_schedule: BetaSchedule = "geometric"
     update: Update = "metropolis"
     record_energy: bool = False
+    reads_together = True
 
     def __post_init__(self):
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
@@ -53,52 +67,68 @@ class ParallelTempering:
         check_betas(self.beta_range, self.beta_schedule)
         check_choice(("metropolis", "heat_bath", "block"), update=self.update)
 
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
+    def arrange(self, problem: Problem) -> _Ladder:
         ladder = betas(problem, self.num_replicas, self.beta_range, self.beta_schedule)
-        chains = (self.num_reads, self.num_replicas)
-        transition = make_transition(problem, self.update)
-        beta = jnp.tile(ladder, self.num_reads)
-        start_key, key = jax.random.split(key)
-        if initial_bits is not None:
-            initial_bits = jnp.repeat(initial_bits, self.num_replicas, axis=0)
-        bits = start_bits(start_key, problem, self.num_reads * self.num_replicas, initial_bits)
+        return _Ladder(make_transition(problem, self.update), ladder)
+
+    def schedule(self, problem: Problem) -> Int[Array, "num_sweeps"]:
+        return jnp.arange(self.num_sweeps) % 2
+
+    def init(self, key: Key[Array, ""], ladder: _Ladder, bits: Bits | None) -> _State:
+        problem = ladder.transition.problem
+        if bits is not None:
+            bits = jnp.repeat(bits, self.num_replicas, axis=0)
+        bits = start_bits(key, problem, self.num_reads * self.num_replicas, bits)
         start = jax.vmap(problem.clamp)(bits)[:: self.num_replicas]
+        return _State(ladder.transition.arrange(bits), start, jax.vmap(problem.energy)(start))
 
-        def step(carry, index):
-            state, best, lowest = carry
-            flip_key, exchange_key = jax.random.split(jax.random.fold_in(key, index))
-            state = transition(flip_key, state, beta)
-            bits = transition.restore(state, problem.shape)
-            energies = jax.vmap(problem.energy)(bits).reshape(chains)
-            by_read = bits.reshape(*chains, *problem.shape)
-            best, lowest = jax.vmap(_lower)(best, lowest, by_read, energies)
-            order, accepted = jax.vmap(_exchanges, in_axes=(0, None, 0, None))(
-                jax.random.split(exchange_key, self.num_reads), ladder, energies, index % 2
-            )
-            first_chain = jnp.arange(self.num_reads)[:, None] * self.num_replicas
-            state = transition.exchange(state, (order + first_chain).reshape(-1))
-            return (state, best, lowest), (accepted, lowest if self.record_energy else None)
+    def step(
+        self, key: Key[Array, ""], ladder: _Ladder, state: _State, parity: Int[Array, ""]
+    ) -> tuple[_State, Int[Array, "reads pairs"]]:
+        flip_key, exchange_key = jax.random.split(key)
+        chains = ladder.transition(flip_key, state.chains, jnp.tile(ladder.beta, self.num_reads))
+        bits, energies = self._replicas(ladder, chains)
+        best, lowest = jax.vmap(_lowest)(state.best, state.lowest, bits, energies)
+        order, accepted = jax.vmap(_exchanges, in_axes=(0, None, 0, None))(
+            jax.random.split(exchange_key, self.num_reads), ladder.beta, energies, parity
+        )
+        first_chain = jnp.arange(self.num_reads)[:, None] * self.num_replicas
+        chains = ladder.transition.exchange(chains, (order + first_chain).reshape(-1))
+        return _State(chains, best, lowest), accepted
 
-        carry = transition.arrange(bits), start, jax.vmap(problem.energy)(start)
-        (state, best, _), (accepted, trace) = jax.lax.scan(step, carry, jnp.arange(self.num_sweeps))
-        replicas = transition.restore(state, problem.shape)
-        tried = self.num_reads * ((self.num_sweeps + 1 - jnp.arange(self.num_replicas - 1) % 2) // 2)
-        info = {
-            "beta": ladder,
-            "exchange_rate": jnp.sum(accepted, axis=(0, 1)) / jnp.maximum(tried, 1),
-            "replicas": replicas.reshape(*chains, *problem.shape),
-            "replica_energies": jax.vmap(problem.energy)(replicas).reshape(chains),
+    def bits(self, ladder: _Ladder, state: _State) -> Bits:
+        return state.best
+
+    def report(
+        self,
+        ladder: _Ladder,
+        rows: Int[Array, "num_sweeps"],
+        state: _State,
+        infos: Int[Array, "num_sweeps reads pairs"],
+    ) -> dict[str, Array]:
+        replicas, energies = self._replicas(ladder, state.chains)
+        pairs = jnp.arange(self.num_replicas - 1)
+        tried = self.num_reads * jnp.sum(rows[:, None] == pairs[None] % 2, axis=0)
+        return {
+            "beta": ladder.beta,
+            "exchange_rate": jnp.sum(infos, axis=(0, 1)) / jnp.maximum(tried, 1),
+            "replicas": replicas,
+            "replica_energies": energies,
         }
-        return best, info | ({"energy_trace": trace.T} if self.record_energy else {})
+
+    def _replicas(self, ladder: _Ladder, chains: Array) -> tuple[Bits, Float[Array, "reads replicas"]]:
+        """The bits of all replicas [reads, replicas, *problem.shape] and their energies."""
+        problem, shape = ladder.transition.problem, (self.num_reads, self.num_replicas)
+        bits = ladder.transition.restore(chains)
+        return bits.reshape(*shape, *problem.shape), jax.vmap(problem.energy)(bits).reshape(shape)
 
 
-def _lower(
+def _lowest(
     best: Bits, lowest: Float[Array, ""], replicas: Bits, energies: Float[Array, "replicas"]
 ) -> tuple[Bits, Float[Array, ""]]:
     """The lowest state so far."""
     index = jnp.argmin(energies)
-    lower = energies[index] < lowest
-    return jnp.where(lower, replicas[index], best), jnp.where(lower, energies[index], lowest)
+    return lower(best, lowest, replicas[index], energies[index])
 
 
 def _exchanges(

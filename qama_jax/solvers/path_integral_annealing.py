@@ -1,18 +1,26 @@
 """Simulated quantum annealing."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.problems.sweeps import Sweeper
 from qama_jax.solvers.base import check_count, check_positive, start_bits
+from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import Schedule, beta_range, check_schedule, evaluate
 
 
+class _Slices(NamedTuple):
+    problem: Problem
+    sweeper: Sweeper
+
+
 @dataclasses.dataclass(frozen=True)
-class PathIntegralAnnealing:
+class PathIntegralAnnealing(IterativeSolver):
     """Simulated quantum annealing: path-integral Monte Carlo of a transverse-field Ising model.
 
     Equation (2), `H_t = α_t H_initial + β_t H_problem` with `H_initial = -Γ Σ_i σˣ_i`: the field that flips spins falls
@@ -50,6 +58,7 @@ class PathIntegralAnnealing:
     transverse_field: Schedule = (3.0, 0.05)
     problem_weight: Schedule = (0.0, 1.0)
     record_energy: bool = False
+    reads_together = True
 
     def __post_init__(self):
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
@@ -61,41 +70,51 @@ class PathIntegralAnnealing:
         check_schedule("transverse_field", self.transverse_field)
         check_schedule("problem_weight", self.problem_weight)
 
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
-        dtype, chains = problem.dtype, (self.num_reads, self.num_slices)
+    def arrange(self, problem: Problem) -> _Slices:
+        return _Slices(problem, problem.sweeper())
+
+    def schedule(self, problem: Problem) -> tuple[Float[Array, "num_sweeps"], Float[Array, "num_sweeps"]]:
+        """`(B/P) β_t` and J⊥."""
+        dtype = problem.dtype
         slice_beta = beta_range(problem)[1] if self.slice_beta is None else jnp.asarray(self.slice_beta, dtype)
         weight = slice_beta * evaluate(self.problem_weight, self.num_sweeps, dtype)
         transverse = jnp.maximum(evaluate(self.transverse_field, self.num_sweeps, dtype), jnp.finfo(dtype).tiny)
         # ½ ln coth u
-        binding = -jnp.log(jnp.tanh(transverse)) / 2
+        return weight, -jnp.log(jnp.tanh(transverse)) / 2
+
+    def init(self, key: Key[Array, ""], slices: _Slices, bits: Bits | None) -> Array:
+        if bits is not None:
+            bits = jnp.repeat(bits, self.num_slices, axis=0)
+        return slices.sweeper.arrange(start_bits(key, slices.problem, self.num_reads * self.num_slices, bits))
+
+    def step(
+        self, key: Key[Array, ""], slices: _Slices, state: Array, row: tuple[Float[Array, ""], Float[Array, ""]]
+    ) -> tuple[Array, None]:
+        weight, binding = row
         even = jnp.arange(self.num_slices) % 2 == 0
-        sweeper = problem.sweeper()
 
-        def sweep(state, row):
-            index, weight, binding = row
+        def choose(noise, bits, field):
+            chains = (self.num_reads, self.num_slices, -1)
+            drive = (weight * field + noise).reshape(chains)
+            spins = (2 * bits - 1).reshape(chains)
+            for turn in (even, ~even):
+                neighbours = jnp.roll(spins, 1, axis=1) + jnp.roll(spins, -1, axis=1)
+                drawn = jnp.where(drive + 2 * binding * neighbours > 0, 1, -1).astype(spins.dtype)
+                spins = jnp.where(turn[None, :, None], drawn, spins)
+            return ((1 + spins) / 2).reshape(bits.shape)
 
-            def choose(noise, bits, field):
-                drive = (weight * field + noise).reshape(*chains, -1)
-                spins = (2 * bits - 1).reshape(*chains, -1)
-                for turn in (even, ~even):
-                    neighbours = jnp.roll(spins, 1, axis=1) + jnp.roll(spins, -1, axis=1)
-                    drawn = jnp.where(drive + 2 * binding * neighbours > 0, 1, -1).astype(dtype)
-                    spins = jnp.where(turn[None, :, None], drawn, spins)
-                return ((1 + spins) / 2).reshape(bits.shape)
+        noise = jax.random.logistic(key, state.shape, state.dtype)
+        return slices.sweeper.sweep(state, noise, choose), None
 
-            noise = jax.random.logistic(jax.random.fold_in(key, index), state.shape, dtype)
-            state = sweeper.sweep(state, noise, choose)
-            return state, energies(state).min(axis=1) if self.record_energy else None
+    def bits(self, slices: _Slices, state: Array) -> Bits:
+        bits = self._by_read(slices, state)
+        lowest = jnp.argmin(jax.vmap(jax.vmap(slices.problem.energy))(bits), axis=1)
+        return jax.vmap(lambda slices, index: slices[index])(bits, lowest)
 
-        def energies(state):
-            return jax.vmap(problem.energy)(sweeper.restore(state, problem.shape)).reshape(chains)
+    def report(self, slices: _Slices, rows: Any, state: Array, infos: None) -> dict[str, Array]:
+        return {"slices": self._by_read(slices, state)}
 
-        start_key, key = jax.random.split(key)
-        if initial_bits is not None:
-            initial_bits = jnp.repeat(initial_bits, self.num_slices, axis=0)
-        start = sweeper.arrange(start_bits(start_key, problem, self.num_reads * self.num_slices, initial_bits))
-        state, trace = jax.lax.scan(sweep, start, (jnp.arange(self.num_sweeps), weight, binding))
-        slices = sweeper.restore(state, problem.shape).reshape(*chains, *problem.shape)
-        lowest = jnp.argmin(energies(state), axis=1)
-        bits = jax.vmap(lambda slices, index: slices[index])(slices, lowest)
-        return bits, {"slices": slices} | ({"energy_trace": trace.T} if self.record_energy else {})
+    def _by_read(self, slices: _Slices, state: Array) -> Bits:
+        """[reads, slices, *problem.shape]."""
+        shape = slices.problem.shape
+        return slices.sweeper.restore(state, shape).reshape(self.num_reads, self.num_slices, *shape)

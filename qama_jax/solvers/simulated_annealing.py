@@ -3,17 +3,13 @@
 import dataclasses
 from typing import Literal
 
-import jax
-from jaxtyping import Array, Key
-
-from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_choice, check_count, start_bits
-from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
-from qama_jax.solvers.transitions import anneal, make_transition
+from qama_jax.solvers.annealed_chains import AnnealedChains
+from qama_jax.solvers.base import check_choice, check_count
+from qama_jax.solvers.schedules import BetaSchedule, check_betas
 
 
 @dataclasses.dataclass(frozen=True)
-class SimulatedAnnealing:
+class SimulatedAnnealing(AnnealedChains):
     """Simulated annealing: sweeps of single flips at falling temperature. The paper's training solver.
 
     On attention problems a step flips one bit of every head, H at once and exactly (they share no edge), at O(D) a
@@ -51,9 +47,3 @@ class SimulatedAnnealing:
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_betas(self.beta_range, self.beta_schedule)
         check_choice(("metropolis", "heat_bath"), update=self.update)
-
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
-        start_key, key = jax.random.split(key)
-        bits = start_bits(start_key, problem, self.num_reads, initial_bits)
-        schedule = betas(problem, self.num_sweeps, self.beta_range, self.beta_schedule)
-        return anneal(key, problem, make_transition(problem, self.update), bits, schedule, self.record_energy)

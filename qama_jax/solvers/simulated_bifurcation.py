@@ -1,23 +1,33 @@
 """Simulated bifurcation."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Key
 
+from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_choice, check_count, check_positive, map_reads
-from qama_jax.solvers.descent import descend
+from qama_jax.solvers.base import check_choice, check_count, check_not_negative, check_positive
+from qama_jax.solvers.iterative import IterativeSolver
+from qama_jax.solvers.relaxation import Relaxation, relax
 from qama_jax.solvers.schedules import Schedule, check_schedule, evaluate
 
 # Share of the stability limit that is used, as eigenvalues are estimates.
 _STABLE = 0.9
 
+# From this many tokens on, padded ones included, every field is a sum of so many bits that it settles in few steps.
+_LONG = 192
+
+
+class _State(NamedTuple):
+    position: Float[Array, "..."]
+    momentum: Float[Array, "..."]
+
 
 @dataclasses.dataclass(frozen=True)
-class SimulatedBifurcation:
+class SimulatedBifurcation(IterativeSolver):
     """Simulated bifurcation, then descent to a local minimum. The training default.
 
     Oscillators with positions x in [-1, 1] and momenta y follow, with a pump a that rises over the run,
@@ -68,6 +78,7 @@ class SimulatedBifurcation:
     initial_amplitude: float | None = None
     max_descent_steps: int = 32
     record_energy: bool = False
+    random_steps = False
 
     def __post_init__(self):
         check_count(num_reads=self.num_reads)
@@ -81,42 +92,34 @@ class SimulatedBifurcation:
             check_positive(initial_amplitude=self.initial_amplitude)
         if self.time_step >= 2:
             raise ValueError(f"time_step must be below 2, where a free oscillator is unstable, got {self.time_step!r}")
-        if not self.heating >= 0:
-            raise ValueError(f"heating must not be negative, got {self.heating!r}")
+        check_not_negative(heating=self.heating)
 
-    def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
-        dtype = problem.dtype
-        # Fields are linear, so one constant and the bare couplings of x give the field at (1 + x)/2.
-        centre = problem.field(jnp.full(problem.shape, 0.5, dtype))
-        scale = problem.coupling_scale()
-        strength = self.coupling_strength / jnp.where(scale > 0, scale, 1)
+    def arrange(self, problem: Problem) -> Relaxation:
+        relaxed = relax(problem, self.coupling_strength)
+        strength = relaxed.strength
         # The fastest mode has ω² = 1 + strength |lowest eigenvalue|, and explicit steps follow it while ω Δt < 2.
         stiffness = -problem.lowest_eigenvalue()
         limit = _STABLE * (4 / self.time_step**2 - 1)
         strength = jnp.where(strength * stiffness > limit, limit / jnp.where(stiffness > 0, stiffness, 1), strength)
-        num_steps = problem.bifurcation_steps if self.num_steps is None else self.num_steps
-        pumps = evaluate(self.pump, num_steps, dtype)
+        return relaxed._replace(strength=strength)
 
-        def step(state, pump):
-            x, y = state
-            force = 2 * centre + problem.couple(jnp.sign(x) if self.mode == "discrete" else x)
-            pushed = y + self.time_step * ((pump - 1) * x + strength * force)
-            moved = x + self.time_step * pushed
-            x, pushed = jnp.clip(moved, -1, 1), jnp.where(jnp.abs(moved) > 1, 0, pushed)
-            state = x, pushed + self.time_step * self.heating * y if self.heating else pushed
-            return state, problem.energy(_signs(problem, state[0])) if self.record_energy else None
+    def schedule(self, problem: Problem) -> Float[Array, "num_steps"]:
+        is_long = isinstance(problem, AttentionHamiltonian) and problem.shape[1] >= _LONG
+        return evaluate(self.pump, self.num_steps or (20 if is_long else 60), problem.dtype)
 
-        def read(key, initial_bits):
-            amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 1.0)
-            x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), dtype, -1, 1)
-            if initial_bits is not None:
-                x = jnp.abs(x) * (2 * initial_bits.astype(dtype) - 1)
-            (x, _), trace = jax.lax.scan(step, (x, y), pumps)
-            bits, descent_steps = descend(problem, _signs(problem, x), self.max_descent_steps)
-            return bits, {"descent_steps": descent_steps} | ({"energy_trace": trace} if self.record_energy else {})
+    def init(self, key: Key[Array, ""], relaxed: Relaxation, bits: Bits | None) -> _State:
+        amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 1.0)
+        problem = relaxed.problem
+        x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), problem.dtype, -1, 1)
+        return _State(x if bits is None else jnp.abs(x) * (2 * bits.astype(x.dtype) - 1), y)
 
-        return map_reads(read, key, self.num_reads, initial_bits)
+    def step(self, key: None, relaxed: Relaxation, state: _State, pump: Float[Array, ""]) -> tuple[_State, None]:
+        x, y = state
+        force = relaxed.force(jnp.sign(x) if self.mode == "discrete" else x)
+        pushed = y + self.time_step * ((pump - 1) * x + force)
+        moved = x + self.time_step * pushed
+        x, pushed = jnp.clip(moved, -1, 1), jnp.where(jnp.abs(moved) > 1, 0, pushed)
+        return _State(x, pushed + self.time_step * self.heating * y if self.heating else pushed), None
 
-
-def _signs(problem: Problem, x: Array) -> Bits:
-    return problem.clamp((x > 0).astype(jnp.int8))
+    def bits(self, relaxed: Relaxation, state: _State) -> Bool[Array, "..."]:
+        return state.position > 0

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from qama_jax.problems.base import Bits, Problem, register_pytree
+from qama_jax.problems.base import Bits, Problem
 from qama_jax.problems.blocks import Blocks
 from qama_jax.problems.sweeps import Sweeper
 
@@ -16,14 +16,16 @@ Update = Literal["metropolis", "heat_bath", "block"]
 
 
 class Transition(Protocol):
-    """One sweep over the bits at an inverse temperature for each replica."""
+    """One sweep over the bits of a problem, at an inverse temperature for each replica."""
+
+    problem: Problem
 
     def arrange(self, bits: Bits) -> Array:
         """A state from bits [replicas, *problem.shape]."""
         ...
 
-    def restore(self, state: Array, shape: tuple[int, ...]) -> Bits:
-        """Bits [replicas, *shape] from a state."""
+    def restore(self, state: Array) -> Bits:
+        """Bits [replicas, *problem.shape] from a state."""
         ...
 
     def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
@@ -35,18 +37,18 @@ class Transition(Protocol):
         ...
 
 
-@register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Sweep:
     """Single flips, colour by colour."""
 
+    problem: Problem
     sweeper: Sweeper
 
     def arrange(self, bits: Bits) -> Float[Array, "colors replicas heads"]:
         return self.sweeper.arrange(bits)
 
-    def restore(self, state: Float[Array, "colors replicas heads"], shape: tuple[int, ...]) -> Bits:
-        return self.sweeper.restore(state, shape)
+    def restore(self, state: Float[Array, "colors replicas heads"]) -> Bits:
+        return self.sweeper.restore(state, self.problem.shape)
 
     def exchange(self, state: Float[Array, "colors replicas heads"], order: Array) -> Array:
         return state[:, order]
@@ -80,18 +82,18 @@ def metropolis(beta: Float[Array, "replicas"], noise: Array, bits: Array, field:
     return jnp.where(flips, 1 - bits, bits)
 
 
-@register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockUpdate:
     """All tokens at once, see `qama_jax.problems.blocks`."""
 
+    problem: Problem
     blocks: Blocks
 
     def arrange(self, bits: Bits) -> Float[Array, "replicas heads tokens"]:
         return self.blocks.arrange(bits)
 
-    def restore(self, state: Float[Array, "replicas heads tokens"], shape: tuple[int, ...]) -> Bits:
-        return self.blocks.restore(state, shape)
+    def restore(self, state: Float[Array, "replicas heads tokens"]) -> Bits:
+        return self.blocks.restore(state, self.problem.shape)
 
     def exchange(self, state: Float[Array, "replicas heads tokens"], order: Array) -> Array:
         return state[order]
@@ -103,28 +105,5 @@ class BlockUpdate:
 def make_transition(problem: Problem, update: Update) -> Transition:
     """The transition by its name."""
     if update == "block":
-        return BlockUpdate(problem.blocks())
-    return (HeatBath if update == "heat_bath" else Metropolis)(problem.sweeper())
-
-
-def anneal(
-    key: Key[Array, ""],
-    problem: Problem,
-    transition: Transition,
-    bits: Bits,
-    betas: Float[Array, "num_sweeps"],
-    record_energy: bool,
-) -> tuple[Bits, dict[str, Array]]:
-    """One sweep at each inverse temperature, for all replicas; returns bits and `energy_trace` if it is asked for."""
-    replicas = bits.shape[0]
-
-    def step(state, row):
-        index, beta = row
-        state = transition(jax.random.fold_in(key, index), state, jnp.broadcast_to(beta, replicas))
-        if not record_energy:
-            return state, None
-        return state, jax.vmap(problem.energy)(transition.restore(state, problem.shape))
-
-    state, trace = jax.lax.scan(step, transition.arrange(bits), (jnp.arange(betas.size), betas))
-    info = {"beta": betas}
-    return transition.restore(state, problem.shape), info | ({"energy_trace": trace.T} if record_energy else {})
+        return BlockUpdate(problem, problem.blocks())
+    return (HeatBath if update == "heat_bath" else Metropolis)(problem, problem.sweeper())

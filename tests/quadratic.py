@@ -1,0 +1,74 @@
+"""Problems of the library beside the same in plain NumPy, dense and in float64, on which steps are checked."""
+
+import dataclasses
+
+import numpy as np
+import oracle
+
+import qama_jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Quadratic:
+    """`E(x) = offset - bᵀx - ½ xᵀCx`, on bits of a shape; the order in which a sweep visits them, many at a time."""
+
+    couplings: np.ndarray
+    linear: np.ndarray
+    shape: tuple[int, ...]
+    free: np.ndarray
+    colors: list[list[int]]
+    offset: float = 0.0
+
+    def field(self, x):
+        return (self.linear + self.couplings @ x.reshape(-1)).reshape(self.shape)
+
+    def energy(self, x):
+        x = x.reshape(-1) * self.free
+        return self.offset - self.linear @ x - x @ self.couplings @ x / 2
+
+    def scale(self):
+        """Root-mean-square norm of the rows of C, over the bits that are free."""
+        return np.sqrt((self.couplings**2).sum() / self.free.sum())
+
+    def states(self):
+        """All states of the bits that are free, [states, *shape]."""
+        states = oracle.all_states(int(self.free.sum()))
+        everywhere = np.zeros((len(states), self.free.size), np.int8)
+        everywhere[:, self.free] = states
+        return everywhere.reshape(-1, *self.shape)
+
+
+def ising(size=6, seed=0):
+    """A problem of spins, and its energies over bits by σ = 2x - 1."""
+    rng = np.random.default_rng(seed)
+    matrix, fields = rng.standard_normal((size, size)).astype(np.float32), rng.standard_normal(size).astype(np.float32)
+    couplings = np.triu(matrix, 1).astype(np.float64)
+    couplings += couplings.T
+    linear = 2 * fields - 2 * couplings.sum(1)
+    offset = fields.astype(np.float64).sum() - couplings.sum() / 2
+    reference = Quadratic(4 * couplings, linear, (size,), np.ones(size, bool), [[i] for i in range(size)], offset)
+    return qama_jax.Ising(couplings.astype(np.float32), fields), reference
+
+
+def attention(tokens=5, heads=3, head_dim=2, seed=0, hidden=1):
+    """The Hamiltonian of equation (3), one token of it padded."""
+    rng = np.random.default_rng(seed)
+    inputs = *rng.standard_normal((3, tokens, heads, head_dim)).astype(np.float32), np.ones(head_dim, np.float32)
+    mask = np.arange(tokens) != hidden
+    terms = oracle.build(*(array.astype(np.float64) for array in inputs), mask)
+    couplings = np.zeros((heads, tokens, heads, tokens))
+    for t in range(heads):
+        for u in range(heads):
+            couplings[t, :, u] = terms.couplings[t] if t == u else -terms.penalty * np.diag(mask)
+    colors = [
+        [t * tokens + color - t for t in range(heads) if 0 <= color - t < tokens] for color in range(tokens + heads - 1)
+    ]
+    size = heads * tokens
+    reference = Quadratic(
+        couplings.reshape(size, size),
+        terms.rho * terms.importances.reshape(size),
+        (heads, tokens),
+        np.tile(mask, heads),
+        colors,
+    )
+    return qama_jax.attention_hamiltonian(*inputs, mask=mask), reference

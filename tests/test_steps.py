@@ -1,0 +1,503 @@
+"""One step of every solver against its reference equations in plain NumPy, and the one loop that they share."""
+
+import dataclasses
+import doctest
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import quadratic
+import scipy.special
+import scipy.stats
+
+import qama_jax
+from qama_jax.solvers import IterativeSolver
+from qama_jax.solvers.descent import descend
+
+pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+
+PROBLEMS = {"ising": quadratic.ising(), "attention": quadratic.attention()}
+KEY = jax.random.key(7)
+
+each_problem = pytest.mark.parametrize(("problem", "reference"), PROBLEMS.values(), ids=PROBLEMS)
+
+
+def compiled(solver, problem):
+    """A step from a state with a row of the schedule, under the one key."""
+    return jax.jit(lambda state, row: solver.step(KEY, solver.arrange(problem), state, row))
+
+
+def take_step(solver, problem, state, row):
+    return compiled(solver, problem)(state, row)
+
+
+def draw(shape, low, high, seed=0):
+    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def draw_bits(reference, replicas, seed=0):
+    """Random states, bits that are held fixed at 0."""
+    bits = np.random.default_rng(seed).integers(0, 2, (replicas, *reference.shape)).astype(np.int8)
+    return bits * reference.free.reshape(reference.shape)
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-5)
+
+
+def force(reference, x):
+    """`F(x)` over the root-mean-square row norm of the couplings of the spins, which is a quarter of that of C."""
+    return reference.field((1 + x) / 2) / 2 / (reference.scale() / 4)
+
+
+class TestSimulatedBifurcation:
+    @each_problem
+    @pytest.mark.parametrize(("mode", "heating"), [("ballistic", 0.0), ("discrete", 0.2)])
+    def test_step(self, problem, reference, mode, heating):
+        """Equations of Goto et al., with the heating of Kanao and Goto; some oscillators meet a wall."""
+        solver = qama_jax.SimulatedBifurcation(mode=mode, heating=heating, time_step=0.7, coupling_strength=0.9)
+        x, y = draw((2, *reference.shape), -1, 1).astype(np.float64)
+        y *= 2
+        relaxed = np.sign(x) if mode == "discrete" else x
+        pushed = y + 0.7 * ((0.4 - 1) * x + 0.9 * force(reference, relaxed))
+        moved = x + 0.7 * pushed
+        hit = np.abs(moved) > 1
+        assert hit.any()
+        assert not hit.all()
+        expected = np.where(hit, np.sign(moved), moved), np.where(hit, 0, pushed) + 0.7 * heating * y
+        state = tuple(jnp.asarray(value, jnp.float32) for value in (x, y))
+        actual, _ = take_step(solver, problem, type(solver.init(KEY, solver.arrange(problem), None))(*state), 0.4)
+        close(actual[0], expected[0])
+        close(actual[1], expected[1])
+
+    def test_strength_is_lowered_to_where_steps_are_stable(self):
+        """`ω Δt < 2` with ω² = 1 + c |λ|, λ the lowest eigenvalue of the scaled couplings; a tenth is left."""
+        couplings = -(np.ones((8, 8)) - np.eye(8))
+        solver = qama_jax.SimulatedBifurcation(time_step=1.5, coupling_strength=2.0)
+        relaxed = solver.arrange(qama_jax.Ising(couplings.astype(np.float32)))
+        lowest = np.linalg.eigvalsh(4 * couplings)[0]
+        close(relaxed.strength * -lowest, 0.9 * (4 / 1.5**2 - 1))
+        free = solver.arrange(qama_jax.Ising(-couplings.astype(np.float32)))
+        assert free.strength > 0.9 * relaxed.strength
+
+    def test_start(self):
+        problem, reference = PROBLEMS["ising"]
+        bits = draw_bits(reference, 1)[0]
+        for settings, amplitude in (({}, 0.1), ({"num_reads": 2}, 1.0), ({"initial_amplitude": 0.3}, 0.3)):
+            solver = qama_jax.SimulatedBifurcation(**settings)
+            many = jax.vmap(lambda key, s=solver: s.init(key, s.arrange(problem), None))(jax.random.split(KEY, 200))
+            for values in many:
+                assert 0.98 * amplitude < np.abs(values).max() <= amplitude
+                assert np.abs(np.mean(values)) < 0.1 * amplitude
+            warm = solver.init(KEY, solver.arrange(problem), jnp.asarray(bits))
+            np.testing.assert_array_equal(solver.bits(solver.arrange(problem), warm), bits)
+
+    def test_schedule(self):
+        close(qama_jax.SimulatedBifurcation(3).schedule(PROBLEMS["ising"][0]), [0, 0.3, 0.6])
+
+
+class TestCoherentIsingMachine:
+    @each_problem
+    def test_step(self, problem, reference):
+        """Equations of Leleu et al.; some pulses leave the range, and error variables are above a mean of 1."""
+        solver = qama_jax.CoherentIsingMachine(
+            time_step=0.3, feedback_strength=3.0, measurement_noise=0.2, error_rate=0.5, target=0.64
+        )
+        x, error = draw(reference.shape, -1.3, 1.3).astype(np.float64), draw(reference.shape, 0.5, 2, 1)
+        noise = np.asarray(jax.random.normal(KEY, reference.shape), np.float64)
+        fed_back = error * force(reference, (x + 0.2 * noise) / 0.8)
+        moved = x + 0.3 * ((0.5 - 1 - x**2) * x + 3.0 * fed_back)
+        assert (np.abs(moved) > 1.2).any()
+        moved = np.clip(moved, -1.2, 1.2)
+        grown = error * np.exp(0.3 * 0.5 * (0.64 - moved**2))
+        mean = grown.reshape(-1)[reference.free].mean()
+        assert mean > 1
+        start = solver.init(KEY, solver.arrange(problem), None)
+        state = type(start)(jnp.asarray(x, jnp.float32), jnp.asarray(error))
+        (amplitude, variables), _ = take_step(solver, problem, state, 0.5)
+        close(amplitude, moved)
+        close(variables, grown / mean)
+        _, below = take_step(solver, problem, state._replace(error=0.1 * state.error), 0.5)[0]
+        assert np.mean(below) < 1
+        close(start.error, np.ones(reference.shape))
+
+    def test_start(self):
+        problem, reference = PROBLEMS["ising"]
+        solver = qama_jax.CoherentIsingMachine()
+        many = jax.vmap(lambda key: solver.init(key, solver.arrange(problem), None).amplitude)(
+            jax.random.split(KEY, 200)
+        )
+        assert 0.098 < np.abs(many).max() <= 0.1
+        bits = draw_bits(reference, 1)[0]
+        warm = solver.init(KEY, solver.arrange(problem), jnp.asarray(bits))
+        np.testing.assert_array_equal(solver.bits(solver.arrange(problem), warm), bits)
+        close(qama_jax.CoherentIsingMachine(3).schedule(problem), [0, 0.5, 1])
+
+
+class TestMeanFieldAnnealing:
+    @each_problem
+    def test_step(self, problem, reference):
+        """Peterson and Anderson's equation, damped."""
+        solver = qama_jax.MeanFieldAnnealing(damping=0.7)
+        means = draw(reference.shape, 0, 1).astype(np.float64)
+        means *= reference.free.reshape(reference.shape)
+        expected = means + 0.7 * (scipy.special.expit(0.9 * reference.field(means)) - means)
+        close(take_step(solver, problem, jnp.asarray(means, jnp.float32), 0.9)[0], expected)
+        np.testing.assert_array_equal(solver.bits(problem, jnp.asarray([0.1, 0.5, 0.6])), [0, 0, 1])
+
+    def test_start(self):
+        problem, reference = PROBLEMS["ising"]
+        solver = qama_jax.MeanFieldAnnealing(initial_spread=0.2)
+        many = jax.vmap(lambda key: solver.init(key, problem, None))(jax.random.split(KEY, 200))
+        assert 0.3 <= many.min() < 0.304
+        assert 0.696 < many.max() <= 0.7
+        bits = draw_bits(reference, 1)[0]
+        close(solver.init(KEY, problem, jnp.asarray(bits)), np.where(bits, 0.7, 0.3))
+        solver = qama_jax.MeanFieldAnnealing(3, beta_range=(0.5, 8.0))
+        close(solver.schedule(problem), [0.5, 2, 8])
+
+
+def sweep(reference, bits, noise, accept):
+    """One bit after the other; bits of a colour see each other only where the problem couples them, which it must not.
+
+    `noise` [colors, replicas, heads]; `accept(noise, bit, field, replica)` gives the new bit.
+    """
+    bits = bits.copy()
+    by_row = bits.reshape(len(bits), -1)
+    heads = 1 if len(reference.shape) == 1 else reference.shape[0]
+    for color, members in enumerate(reference.colors):
+        for replica, row in enumerate(by_row):
+            for member in members:
+                head = member // (row.size // heads)
+                field = reference.field(row.astype(np.float64)).reshape(-1)[member]
+                if reference.free[member]:
+                    row[member] = accept(noise[color, replica, head], row[member], field, replica)
+    return bits
+
+
+def metropolis(beta):
+    return lambda noise, bit, field, replica: 1 - bit if beta[replica] * (2 * bit - 1) * field <= noise else bit
+
+
+def heat_bath(beta):
+    return lambda noise, bit, field, replica: int(beta[replica] * field + noise > 0)
+
+
+def sweep_noise(draw, key, reference, replicas):
+    heads = 1 if len(reference.shape) == 1 else reference.shape[0]
+    return np.asarray(draw(key, (len(reference.colors), replicas, heads)), np.float64)
+
+
+@each_problem
+@pytest.mark.parametrize("update", ["metropolis", "heat_bath"])
+def test_simulated_annealing(problem, reference, update):
+    """Metropolis accepts with probability min(1, exp(-β ΔE)), heat-bath draws 1 with probability σ(β field)."""
+    solver = qama_jax.SimulatedAnnealing(num_reads=6, update=update)
+    bits = draw_bits(reference, 6)
+    rule, noise = (metropolis, jax.random.exponential) if update == "metropolis" else (heat_bath, jax.random.logistic)
+    expected = sweep(reference, bits, sweep_noise(noise, KEY, reference, 6), rule(np.full(6, 0.4)))
+    assert (expected != bits).any()
+    transition = solver.arrange(problem)
+    state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits)), 0.4)
+    np.testing.assert_array_equal(solver.bits(transition, state), expected)
+
+
+@each_problem
+def test_block_gibbs(problem, reference):
+    """Normal variables of mean Bᵀx and variance 1/β, then the bits of every head given them and the other heads."""
+    solver, beta = qama_jax.BlockGibbs(num_reads=5), 0.4
+    transition = solver.arrange(problem)
+    factor = np.asarray(transition.blocks.couplings.factor, np.float64)
+    diagonal = np.asarray(transition.blocks.couplings.diagonal, np.float64)
+    heads, tokens = diagonal.shape
+    couplings = reference.couplings.reshape(heads, tokens, heads, tokens)
+    for head in range(heads):
+        square = factor[head] @ factor[head].T - np.diag(diagonal[head])
+        np.testing.assert_allclose(square, couplings[head, :, head], atol=1e-4)
+    bits = draw_bits(reference, 5).reshape(5, heads, tokens)
+    normal_key, logistic_key = jax.random.split(KEY)
+    normal = np.asarray(jax.random.normal(normal_key, (5, heads, factor.shape[-1])), np.float64)
+    logistic = np.asarray(jax.random.logistic(logistic_key, (heads, 5, tokens)), np.float64)
+    expected = bits.copy()
+    z = np.einsum("rhn,hnw->rhw", bits, factor) + normal / np.sqrt(beta)
+    for head in range(heads):
+        field = z[:, head] @ factor[head].T - diagonal[head] / 2 + reference.linear.reshape(heads, tokens)[head]
+        for other in range(heads):
+            if other != head:
+                field = field + expected[:, other] * np.diag(couplings[head, :, other])
+        expected[:, head] = (beta * field + logistic[head] > 0) & reference.free.reshape(heads, tokens)[head]
+    assert (expected != bits).any()
+    state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits.reshape(5, *reference.shape))), beta)
+    np.testing.assert_array_equal(np.reshape(solver.bits(transition, state), expected.shape), expected)
+
+
+class TestParallelTempering:
+    @each_problem
+    def test_step(self, problem, reference):
+        """A sweep, the lowest state of each ladder, and Hukushima and Nemoto's exchanges of the pairs of a parity."""
+        solver = qama_jax.ParallelTempering(num_replicas=4, num_reads=5, beta_range=(0.05, 1.6))
+        ladder = solver.arrange(problem)
+        beta = 0.05 * 32 ** (np.arange(4) / 3)
+        close(ladder.beta, beta)
+        bits = draw_bits(reference, 20)
+        flip_key, exchange_key = jax.random.split(KEY)
+        noise = sweep_noise(jax.random.exponential, flip_key, reference, 20)
+        swept = sweep(reference, bits, noise, metropolis(np.tile(beta, 5))).reshape(5, 4, *reference.shape)
+        energies = np.array([[reference.energy(state) for state in read] for read in swept])
+        lowest = np.array([1e6, -1e6, 1e6, 1e6, 1e6])
+        best = swept[:, 0].copy()
+        state = solver.init(KEY, ladder, None)._replace(
+            chains=ladder.transition.arrange(jnp.asarray(bits)),
+            best=jnp.asarray(best),
+            lowest=jnp.asarray(lowest, jnp.float32),
+        )
+        for read in (0, 2, 3, 4):
+            best[read], lowest[read] = swept[read, energies[read].argmin()], energies[read].min()
+        step = compiled(solver, problem)
+        for parity in (0, 1):
+            expected, accepted = swept.copy(), np.zeros((5, 3), int)
+            for read, key in enumerate(jax.random.split(exchange_key, 5)):
+                threshold = -np.asarray(jax.random.exponential(key, (3,)), np.float64)
+                for i in range(parity, 3, 2):
+                    if threshold[i] < (beta[i] - beta[i + 1]) * (energies[read, i] - energies[read, i + 1]):
+                        expected[read, [i, i + 1]] = expected[read, [i + 1, i]]
+                        accepted[read, i] = 1
+            assert 0 < accepted.sum() < accepted[:, parity::2].size
+            after, actual = step(state, jnp.asarray(parity))
+            np.testing.assert_array_equal(actual, accepted)
+            np.testing.assert_array_equal(solver.bits(ladder, after), best)
+            close(after.lowest, lowest)
+            report = solver.report(ladder, jnp.asarray([0, 1, 0]), after, jnp.asarray([accepted] * 3))
+            np.testing.assert_array_equal(report["replicas"], expected)
+            close(report["replica_energies"], [[reference.energy(state) for state in read] for read in expected])
+            close(report["exchange_rate"], accepted.sum(0) * 3 / (5 * np.array([2, 1, 2])))
+
+    def test_turns_alternate(self):
+        np.testing.assert_array_equal(
+            qama_jax.ParallelTempering(5).schedule(PROBLEMS["ising"][0]), np.array([0, 1, 0, 1, 0])
+        )
+
+
+class TestPathIntegralAnnealing:
+    @each_problem
+    def test_step(self, problem, reference):
+        """Heat-bath of every bit in the even slices, then the odd ones, bound to their neighbours on the ring."""
+        solver, weight, binding = qama_jax.PathIntegralAnnealing(num_reads=2, num_slices=4), 0.3, 0.6
+        slices = solver.arrange(problem)
+        bits = draw_bits(reference, 8)
+        noise = sweep_noise(jax.random.logistic, KEY, reference, 8)
+        expected = bits.copy().reshape(2, 4, -1)
+        for color, members in enumerate(reference.colors):
+            before = expected.copy()
+            for k in (0, 2, 1, 3):
+                for read in range(2):
+                    row = expected[read, k]
+                    field = reference.field(before[read, k].astype(np.float64)).reshape(-1)
+                    spins = 2 * expected[read].astype(int) - 1
+                    for member in members:
+                        head = member // (row.size // noise.shape[-1])
+                        neighbours = spins[k - 1, member] + spins[(k + 1) % 4, member]
+                        drive = weight * field[member] + 2 * binding * neighbours + noise[color, read * 4 + k, head]
+                        row[member] = (drive > 0) & reference.free[member]
+        expected = expected.reshape(2, 4, *reference.shape)
+        state, _ = take_step(solver, problem, slices.sweeper.arrange(jnp.asarray(bits)), (weight, binding))
+        np.testing.assert_array_equal(solver.report(slices, None, state, None)["slices"], expected)
+        lowest = [read[np.argmin([reference.energy(state) for state in read])] for read in expected]
+        np.testing.assert_array_equal(solver.bits(slices, state), lowest)
+
+    def test_schedule(self):
+        """`(B/P) β_t`, and `J⊥ = ½ ln coth(B α_t Γ / P)`."""
+        solver = qama_jax.PathIntegralAnnealing(3, slice_beta=5.0, transverse_field=(2.0, 0.5, 0.1))
+        weight, binding = solver.schedule(PROBLEMS["ising"][0])
+        close(weight, [0, 2.5, 5])
+        close(binding, np.log(1 / np.tanh([2.0, 0.5, 0.1])) / 2)
+
+    @pytest.mark.parametrize(("name", "num_slices"), [("ising", 4), ("attention", 2)])
+    def test_slices_follow_their_law(self, name, num_slices):
+        """`exp(-(B/P) β_t Σ_k E(s_k) + J⊥ Σ_k s_k · s_{k+1})` by enumeration; false alarms 1 in 10,000."""
+        problem, reference = quadratic.ising(2) if name == "ising" else quadratic.attention(3, 2, 1)
+        states, reads, binding = reference.states(), 20_000, 0.3
+        transverse = np.arctanh(np.exp(-2 * binding))
+        beta = 1.5 / reference.scale()
+        solver = qama_jax.PathIntegralAnnealing(
+            60, reads, num_slices, 2 * beta, transverse_field=(float(transverse),), problem_weight=(0.5,)
+        )
+        energies = np.array([reference.energy(state) for state in states])
+        spins = 2 * states.reshape(len(states), -1)[:, reference.free].astype(int) - 1
+        alignment = spins @ spins.T
+        exponent = np.zeros((len(states),) * num_slices)
+        for k in range(num_slices):
+            one = [1] * num_slices
+            one[k] = -1
+            exponent = exponent - beta * energies.reshape(one)
+            pair = alignment if k + 1 < num_slices else alignment.T
+            axes = sorted((k, (k + 1) % num_slices))
+            two = [len(states) if axis in axes else 1 for axis in range(num_slices)]
+            exponent = exponent + binding * pair.reshape(two)
+        expected = scipy.special.softmax(exponent).reshape(-1) * reads
+        slices = np.asarray(qama_jax.solve(jax.random.key(1), problem, solver).info["slices"])
+        codes = {state.tobytes(): index for index, state in enumerate(states)}
+        indices = np.array([[codes[state.tobytes()] for state in read] for read in slices])
+        counts = np.bincount(
+            np.ravel_multi_index(indices.T, (len(states),) * num_slices), minlength=len(states) ** num_slices
+        )
+        rare = expected < 10
+        expected, counts = (np.append(a[~rare], a[rare].sum()) for a in (expected, counts))
+        expected, counts = expected[expected > 0], counts[expected > 0]
+        assert len(expected) > 15
+        assert ((counts - expected) ** 2 / expected).sum() < scipy.stats.chi2.ppf(1 - 1e-4, len(expected) - 1)
+
+
+def best_moves(reference, bits):
+    """By enumeration of the bits that move together: one, or those of all heads for a token; the state and the gain."""
+    groups = [[i] for i in range(bits.size)] if bits.ndim == 1 else np.arange(bits.size).reshape(bits.shape).T.tolist()
+    moved, gains = bits.reshape(-1).copy(), np.zeros(bits.size)
+    for group in groups:
+        best = (reference.energy(bits), bits.reshape(-1)[group])
+        candidates = np.array(np.meshgrid(*[[0, 1]] * len(group), indexing="ij")).reshape(len(group), -1).T
+        if bits.ndim == 1:  # the best flip, which may raise the energy
+            candidates, best = 1 - bits[group][None], (np.inf, None)
+        for candidate in candidates:
+            tried = bits.reshape(-1).copy()
+            tried[group] = candidate * reference.free[group]
+            if reference.energy(tried) < best[0]:
+                best = reference.energy(tried), tried[group]
+        moved[group], gains[group] = best[1], reference.energy(bits) - best[0]
+    return moved.reshape(bits.shape), gains.reshape(bits.shape)
+
+
+@pytest.mark.parametrize("name", ["ising", "attention"])
+def test_descent(name):
+    """Every move that gains `caution` times the best, tried together; caution falls after a success, else it rises."""
+    problem, reference = quadratic.ising(12, seed=3) if name == "ising" else quadratic.attention(8, 3, 2, seed=1)
+    steps = jax.jit(functools.partial(descend, problem))
+    outcomes = set()
+    for seed in range(4):
+        bits = draw_bits(reference, 1, seed)[0].astype(np.int64)
+        start, caution, done, taken = jnp.asarray(bits, jnp.int8), 0.0, False, 0
+        for max_steps in range(1, 16):
+            if not done:
+                moved, gains = best_moves(reference, bits)
+                best = gains.max()
+                single = np.zeros(gains.shape, bool)
+                single[np.unravel_index(gains.argmax(), gains.shape) if bits.ndim == 1 else (...,)] = True
+                if bits.ndim == 2:
+                    single = np.broadcast_to(np.arange(bits.shape[1]) == gains[0].argmax(), bits.shape)
+                chosen = (gains >= caution * best if caution < 1 else single) & (gains > 1e-4)
+                tried = np.where(chosen, moved, bits)
+                lowers = reference.energy(tried) < reference.energy(bits) - 1e-6
+                done, taken = best <= 1e-4 or (not lowers and caution >= 1), taken + 1
+                outcomes.add((lowers, caution < 1))
+                bits = tried if lowers else bits
+                caution = max(2 * caution - 1, 0) if lowers else (1 + caution) / 2 if caution < 0.9 else 1.0
+            reached, count = steps(start, max_steps=max_steps)
+            np.testing.assert_array_equal(reached, bits)
+            assert count == taken
+    assert {(True, True), (False, True)} <= outcomes
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk(IterativeSolver):
+    """Visits the states whose numbers are its schedule, and remembers the key of each step."""
+
+    num_reads: int = 1
+    record_energy: bool = False
+    max_descent_steps: int | None = None
+    reads_together: bool = False
+    random_steps: bool = True
+    keep_best: bool = False
+
+    def schedule(self, problem):
+        return {"number": jnp.asarray([5, 12, 2, 9], jnp.int32)}
+
+    def init(self, key, problem, bits):
+        self._check(bits)
+        reads = (self.num_reads,) if self.reads_together else ()
+        return jnp.full(reads, 7, jnp.int32), jax.random.key_data(key)
+
+    def step(self, key, problem, state, row):
+        number = jnp.broadcast_to(row["number"], state[0].shape)
+        assert (key is not None) == self.random_steps
+        return (number, state[1]), jax.random.key_data(key) if self.random_steps else None
+
+    def bits(self, problem, state):
+        return jnp.stack([state[0] >> i & 1 for i in range(6)], axis=-1)
+
+    def report(self, problem, rows, state, infos):
+        return {"start": state[1]} | ({"keys": infos} if self.random_steps else {})
+
+    def _check(self, bits):
+        if bits is not None:
+            assert bits.shape == ((self.num_reads, 6) if self.reads_together else (6,))
+
+
+class TestTheLoop:
+    @pytest.mark.parametrize("reads_together", [False, True])
+    @pytest.mark.parametrize("num_reads", [1, 3])
+    @pytest.mark.parametrize("keep_best", [False, True])
+    def test_reads_trace_and_best_state(self, reads_together, num_reads, keep_best):
+        problem, reference = PROBLEMS["ising"]
+        solver = Walk(num_reads, True, reads_together=reads_together, keep_best=keep_best)
+        bits = np.array([[number >> i & 1 for i in range(6)] for number in (7, 5, 12, 2, 9)])
+        energies = np.array([reference.energy(state) for state in bits])
+        assert energies.argmin() not in (0, 4)
+        reads, info = jax.jit(lambda: solver.sample(KEY, problem, jnp.zeros((num_reads, 6), jnp.int8)))()
+        assert reads.dtype == jnp.int8
+        close(info["energy_trace"], np.tile(energies[1:], (num_reads, 1)))
+        expected = bits[energies.argmin()] if keep_best else bits[-1]
+        np.testing.assert_array_equal(reads, np.tile(expected, (num_reads, 1)))
+        assert "descent_steps" not in info
+
+    def test_a_best_state_at_the_start_is_kept(self):
+        start = [7 >> i & 1 for i in range(6)]
+        towards = 2 * np.array(start) - 1
+        problem = qama_jax.Ising(np.zeros((6, 6), np.float32), towards.astype(np.float32))
+        reads, _ = Walk(keep_best=True).sample(KEY, problem, None)
+        np.testing.assert_array_equal(reads[0], start)
+
+    def test_descent_follows(self):
+        problem, _ = PROBLEMS["ising"]
+        for together in (False, True):
+            solver = Walk(2, max_descent_steps=32, reads_together=together)
+            reads, info = jax.jit(lambda s=solver: s.sample(KEY, problem, None))()
+            bits, steps = descend(problem, jnp.asarray([9 >> i & 1 for i in range(6)], jnp.int8), 32)
+            np.testing.assert_array_equal(reads, np.tile(bits, (2, 1)))
+            np.testing.assert_array_equal(info["descent_steps"], [steps, steps])
+            assert steps > 0
+
+    def test_every_step_and_read_has_a_key_of_its_own(self):
+        _, info = Walk(3).sample(KEY, PROBLEMS["ising"][0], None)
+        keys = np.concatenate([info["keys"].reshape(12, -1), info["start"].reshape(3, -1)])
+        assert len(np.unique(keys, axis=0)) == 15
+        _, info = Walk(1, random_steps=False).sample(KEY, PROBLEMS["ising"][0], None)
+        np.testing.assert_array_equal(info["start"][0], jax.random.key_data(KEY))
+
+    def test_example_of_the_docstring(self):
+        (example,) = doctest.DocTestFinder(recurse=False).find(IterativeSolver, "IterativeSolver")
+        result = doctest.DocTestRunner().run(example)
+        assert result.attempted > 0
+        assert result.failed == 0
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.int32(3), np.uint8(3)])
+def test_integers_of_numpy_are_counts(value):
+    solver = qama_jax.ParallelTempering(num_sweeps=value, num_replicas=value, num_reads=value)
+    given = qama_jax.ParallelTempering(num_sweeps=3, num_replicas=3, num_reads=3)
+    assert solver == given
+    assert hash(solver) == hash(given)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 2.0, np.float32(2), "2", None, np.array([2])])
+def test_what_is_no_integer_is_no_count(value):
+    with pytest.raises(ValueError, match="num_reads must be an integer >= 1"):
+        qama_jax.SteepestDescent(num_reads=value)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, -np.inf])
+def test_settings_are_finite(value):
+    with pytest.raises(ValueError, match="time_step must be positive and finite"):
+        qama_jax.SimulatedBifurcation(time_step=value)
+    with pytest.raises(ValueError, match="measurement_noise must not be negative"):
+        qama_jax.CoherentIsingMachine(measurement_noise=value)
