@@ -6,12 +6,12 @@ for one problem over the batch.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Bool, Float, Int8, Key
 
+from qama_jax.batching import over_batch
 from qama_jax.distribution import distribute_energy
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
 from qama_jax.readouts import EnergyReadout, Readout, check_readout
@@ -60,12 +60,12 @@ def build_hamiltonians(
     """`attention_hamiltonian` for every element of the batch; the leaves carry the batch dimensions."""
     check_shapes(query, key, value, importance, mask, select)
 
-    def build(query, key, value, mask):
+    def build(query, key, value, mask, importance):
         return attention_hamiltonian(
             query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0, select=select
         )
 
-    return _over_batch(build, query.shape[:-3])(query, key, value, mask)
+    return over_batch(build, query.shape[:-3], importance)(query, key, value, mask)
 
 
 @functools.partial(jax.jit, static_argnames="solver", inline=True)
@@ -73,7 +73,7 @@ def anneal(rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solv
     """`solve` for every element of the batch, each with a key of its own; detached."""
     check_key(rng, "rng")
     batch = hamiltonians.linear.shape[:-2]
-    return _over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
+    return over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
 
 
 @functools.partial(jax.jit, inline=True)
@@ -81,8 +81,7 @@ def distribute_energies(
     hamiltonians: AttentionHamiltonian, bits: Int8[Array, "*batch heads tokens"], importance: Float[Array, "head_dim"]
 ) -> Float[Array, "*batch tokens heads head_dim"]:
     """`distribute_energy` for every element of the batch."""
-    distribute = functools.partial(distribute_energy, importance=importance)
-    return _over_batch(distribute, bits.shape[:-2])(hamiltonians, bits)
+    return over_batch(distribute_energy, bits.shape[:-2], importance)(hamiltonians, bits)
 
 
 @functools.partial(jax.jit, static_argnames="readout", inline=True)
@@ -98,10 +97,8 @@ def read_out(
     """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian."""
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
 
-    def read(hamiltonian, solution, query, key, value):
-        return readout.read(hamiltonian, solution, query, key, value, importance)
-
-    return _over_batch(read, query.shape[:-3])(hamiltonians, solutions, *tensors).astype(query.dtype)
+    features = over_batch(readout.read, query.shape[:-3], importance)(hamiltonians, solutions, *tensors)
+    return features.astype(query.dtype)
 
 
 def qama_attention(
@@ -171,12 +168,6 @@ def qama_attention(
 @functools.partial(jax.jit, inline=True)
 def diagnose(hamiltonians: AttentionHamiltonian, solution: Solution) -> AttentionDiagnostics:
     """The diagnostics of solved problems; leaves carry the batch dimensions."""
-    token_energy = _over_batch(AttentionHamiltonian.token_energy, solution.energy.shape)
+    token_energy = over_batch(AttentionHamiltonian.token_energy, solution.energy.shape)
     detached = jax.lax.stop_gradient(hamiltonians)
     return AttentionDiagnostics(solution.bits, solution.energy, token_energy(detached, solution.bits))
-
-
-def _over_batch(function: Callable[..., Any], batch: tuple[int, ...]) -> Callable[..., Any]:
-    for _ in batch:
-        function = jax.vmap(function)
-    return function
