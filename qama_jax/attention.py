@@ -5,6 +5,7 @@ paper's `distribute_energies`), and their composition `qama_attention`. All are 
 for one problem over the batch.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int8, Key
 from qama_jax.batching import over_batch
 from qama_jax.distribution import distribute_energy
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
-from qama_jax.readouts import EnergyReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solution, Solver, check_key, solve
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -93,11 +94,23 @@ def read_out(
     key: Float[Array, "*batch keys heads head_dim"],
     value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
+    dropout: Dropout | None = None,
 ) -> Float[Array, "*batch tokens heads head_dim"]:
     """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian."""
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
+    batch = query.shape[:-3]
 
-    features = over_batch(readout.read, query.shape[:-3], importance)(hamiltonians, solutions, *tensors)
+    if dropout is None:
+        features = over_batch(readout.read, batch, importance)(hamiltonians, solutions, *tensors)
+    elif dropout.broadcast:
+        features = over_batch(readout.read, batch, importance, dropout)(hamiltonians, solutions, *tensors)
+    else:
+
+        def read(key, *arguments):
+            return readout.read(*arguments, dataclasses.replace(dropout, key=key))
+
+        keys = jax.random.split(dropout.key, batch)
+        features = over_batch(read, batch, importance)(keys, hamiltonians, solutions, *tensors)
     return features.astype(query.dtype)
 
 
