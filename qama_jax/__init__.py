@@ -31,10 +31,7 @@ from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
 from qama_jax.distribution import distribute_energy as distribute_energy
 from qama_jax.hardware import CimSolver as CimSolver
-from qama_jax.nnx import Annealer as Annealer
-from qama_jax.nnx import EnergyDistribution as EnergyDistribution
 from qama_jax.nnx import QAMAAttention as QAMAAttention
-from qama_jax.nnx import QuboConstruction as QuboConstruction
 from qama_jax.problems import AttentionHamiltonian as AttentionHamiltonian
 from qama_jax.problems import Ising as Ising
 from qama_jax.problems import Problem as Problem
@@ -59,3 +56,6 @@ from qama_jax.solvers import Solution as Solution
 from qama_jax.solvers import Solver as Solver
 from qama_jax.solvers import SteepestDescent as SteepestDescent
 from qama_jax.solvers import solve as solve
+from qama_jax.stages import Annealer as Annealer
+from qama_jax.stages import EnergyDistribution as EnergyDistribution
+from qama_jax.stages import QuboConstruction as QuboConstruction
