@@ -12,6 +12,7 @@ from experiments.reproduce import paper
 from experiments.reproduce.arms import PUBLISHED, arm_of
 from experiments.reproduce.readouts import readouts_table
 from experiments.reproduce.tables import Table, factors_table, speed_table, steps_table, table_i, table_iii
+from experiments.reproduce.variants import STUDIES
 
 
 class Results(NamedTuple):
@@ -23,6 +24,9 @@ class Results(NamedTuple):
       gaps: of each of them, how far its solver stays behind.
       factors: those of the study of factors.
       readouts: those of the study of read-outs.
+      heads: those of Table IV.
+      lengths: those of Table V.
+      mechanisms: those that Table VII has besides.
       speed: of each data set, both arms side by side.
       look: what the trained model selects, see `Look`, and the image; None where it was not looked at.
     """
@@ -32,17 +36,23 @@ class Results(NamedTuple):
     gaps: dict[str, dict[str, float]]
     factors: dict[str, dict[str, Any]]
     readouts: dict[str, dict[str, Any]]
+    heads: dict[str, dict[str, Any]]
+    lengths: dict[str, dict[str, Any]]
+    mechanisms: dict[str, dict[str, Any]]
     speed: dict[str, dict[str, Any]]
     look: dict[str, Any] | None
 
 
 def read_results(output: Path) -> Results:
     """All results in the output folder."""
-    finished: dict[str, dict[str, dict[str, Any]]] = {"steps": {}, "factor": {}, "readout": {}, "runs": {}}
+    finished: dict[str, dict[str, dict[str, Any]]] = {
+        study: {} for study in ("steps", "factor", "readout", *STUDIES, "runs")
+    }
     for path in sorted((output / "runs").glob("*.json")):
         result = json.loads(path.read_text())
         if result["complete"]:
-            study = path.stem.split("_")[0]
+            # Older files do not say in their header what they are of.
+            study = result.get("study") or path.stem.split("_")[0]
             finished[study if study in finished else "runs"][path.stem] = result
     gaps = _read(output / "gaps.json") or {"gaps": {}}
     speed = _read(output / "speed.json") or {"datasets": {}}
@@ -52,6 +62,9 @@ def read_results(output: Path) -> Results:
         gaps["gaps"],
         finished["factor"],
         finished["readout"],
+        finished["heads"],
+        finished["lengths"],
+        finished["mechanisms"],
         speed["datasets"],
         _read(output / "look.json"),
     )
