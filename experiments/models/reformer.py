@@ -36,7 +36,7 @@ class Reformer:
     """
 
     chunk_length: int = 16
-    num_rounds: int = 4
+    num_rounds: int = 2
     seed: int = 0
 
     def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> "ReformerAttention":
@@ -102,23 +102,29 @@ class Reformer:
         has_previous = (jnp.arange(chunks) > 0)[:, None, None]
 
         def one_round(order, rank, bucket):
-            mine = order.reshape(chunks, length)
-            theirs = jnp.concatenate([jnp.roll(mine, 1, axis=0), mine], axis=1)
+            def sort(x):
+                return x[order].reshape(chunks, length, *x.shape[1:])
+
+            def with_previous(x):
+                return jnp.concatenate([jnp.roll(x, 1, axis=0), x], axis=1)
 
             def pairs(x):
-                return x[mine][:, :, None], x[theirs][:, None]
+                # Kept apart from the comparisons, which would look up every token anew for every pair.
+                mine, theirs = jax.lax.optimization_barrier((sort(x), with_previous(sort(x))))
+                return mine[:, :, None], theirs[:, None]
 
             times = jnp.zeros((chunks, length, 2 * length), jnp.int32)
             for other_bucket, other_chunk in zip(buckets, chunk_of, strict=True):
                 (a, b), (c, d) = pairs(other_bucket), pairs(other_chunk)
                 times += (a == b) & ((c == d) | (c == d + 1))
-            here, there = pairs(bucket)
-            visible = (here == there) & (own | has_previous) & seen[theirs][:, None]
-            logits = jnp.einsum("cid,cjd->cij", query[mine], key[theirs]) / head_dim**0.5
-            logits = jnp.where(mine[:, :, None] == theirs[:, None], _SELF, logits)
+            (here, there), (me, they), (_, known) = pairs(bucket), pairs(position), pairs(seen)
+            visible = (here == there) & (own | has_previous) & known
+            logits = jnp.einsum("cid,cjd->cij", sort(query), with_previous(sort(key))) / head_dim**0.5
+            logits = jnp.where(me == they, _SELF, logits)
             logits = jnp.where(visible, logits - jnp.log(jnp.maximum(times, 1)), _HIDDEN)
             total = jax.nn.logsumexp(logits, axis=-1)
-            features = jnp.einsum("cij,cjd->cid", jnp.exp(logits - total[..., None]), value[theirs])
+            weights = jnp.exp(logits - total[..., None])
+            features = jnp.einsum("cij,cjd->cid", weights, with_previous(sort(value)))
             return features.reshape(tokens, -1)[rank], total.reshape(tokens)[rank]
 
         features, totals = jax.vmap(one_round)(orders, ranks, buckets)

@@ -57,7 +57,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--cases", nargs="+", choices=CASES, default=list(CASES), help="of the read-outs (default: all)"
     )
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="of the read-outs (default: all)")
+    parser.add_argument(
+        "--arms", nargs="+", choices=ARMS, default=list(ARMS), help="of Table III and the read-outs (default: all)"
+    )
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/reproduce/BUDGET)")
     parser.add_argument("--output", type=Path, help="results, figures and report (default: the same)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
@@ -115,9 +117,9 @@ def _asked(runs: dict[str, Run], options: argparse.Namespace) -> dict[str, Run]:
     """Those of the runs of Table III that the tables and figures asked for need."""
     asked = {}
     for name, run in runs.items():
-        published = name.split("_seed")[0].removeprefix(f"{run.dataset}_") in PUBLISHED
-        for_tables = bool({"I", "III"} & set(options.table)) and run.dataset in options.datasets
-        for_roc = 2 in options.figure and published and run.is_text and run.dataset in options.datasets
+        arm = name.split("_seed")[0].removeprefix(f"{run.dataset}_")
+        for_tables = bool({"I", "III"} & set(options.table)) and run.dataset in options.datasets and arm in options.arms
+        for_roc = 2 in options.figure and arm in PUBLISHED and run.is_text and run.dataset in options.datasets
         for_look = bool({3, 4, 5} & set(options.figure)) and name.startswith("cifar10_qama_")
         if for_tables or for_roc or (for_look and run.training.seed == options.seeds[0]):
             asked[name] = run
@@ -191,8 +193,9 @@ def main() -> None:
         tables = reproduce(options)
     except (DataNotFoundError, ValueError) as error:
         sys.exit(f"reproduce: {error}")
+    asked = {*options.table, *options.study} | ({"costs", "claims"} if "VII" in options.table else set())
     for name, table in tables.items():
-        if name in (*options.table, *options.study):
+        if name in asked:
             _print(table)
 
 

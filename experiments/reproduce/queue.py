@@ -38,7 +38,8 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
     results = {}
     missing = {}
     for name, run, data in _with_data(runs, places):
-        result = finished_result(places.result(name), run.header(data))
+        exists = places.result(name).exists()
+        result = finished_result(places.result(name), run.header(data)) if exists else None
         if result is None:
             missing[name] = run
         else:

@@ -1,6 +1,7 @@
 """The runs of Tables IV, V and VII: numbers of heads, lengths by pooling, and other attention mechanisms."""
 
 import dataclasses
+import math
 
 from experiments.reproduce.arms import ARMS, BASELINES, WINDOWS, Arm
 from experiments.reproduce.budgets import IMAGES, Amount, Budget
@@ -86,8 +87,13 @@ def variant_runs(
 
 def pooled_window(dataset: str, pool: tuple[int, int]) -> WindowReadout:
     """The window of 3×3 tokens and the rest of their rows, with as many selected keys as elsewhere."""
-    rows, columns = (_SIDE[dataset] // _PATCH // window for window in pool)
-    return WindowReadout(radius=columns + 1, num_keys=8 if rows * columns <= 64 else 16)
+    columns = _SIDE[dataset] // _PATCH // pool[1]
+    return WindowReadout(radius=columns + 1, num_keys=8 if pooled_tokens(dataset, pool) <= 64 else 16)
+
+
+def pooled_tokens(dataset: str, pool: tuple[int, int]) -> int:
+    """The length in Table V."""
+    return math.prod(_SIDE[dataset] // _PATCH // window for window in pool)
 
 
 def _run(budget: Budget, amount: Amount, dataset: str, arm: Arm, window: WindowReadout, seed: int) -> Run:
