@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
+.PHONY: install demo test test-slow lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,9 @@ benchmark-layer: install
 
 benchmark-readouts: install
 	$(RUN) -m experiments.benchmarks.readouts
+
+benchmark-mechanisms: install
+	$(RUN) -m experiments.benchmarks.mechanisms
 
 benchmark-precision: install
 	$(RUN) -m experiments.benchmarks.precision
