@@ -9,8 +9,11 @@ from jaxtyping import Array, Bool, Float
 from qama_jax.problems.attention import Select
 from qama_jax.readouts.base import check_beta
 from qama_jax.readouts.dropout import Dropout
-from qama_jax.readouts.selection import Selection, attend, hidden, strongest
+from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
 from qama_jax.solvers.base import check_count
+
+# Queries of a block, in units of the radius: larger blocks make larger products, of which the windows use less.
+_BLOCK = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,30 +78,30 @@ def _blockwise(
     radius: int,
     dropout: Dropout | None,
 ) -> Float[Array, "tokens heads head_dim"]:
-    """In blocks of `radius` queries, which see the selected keys, their own block, and those before and after it."""
+    """In blocks of queries, which see the tokens around their block, and the selected keys by a product of their own."""
     tokens, heads, head_dim = query.shape
-    blocks = -(-tokens // radius)
-    past_end = blocks * radius - tokens
+    size = _BLOCK * radius
+    blocks = -(-tokens // size)
+    padding = blocks * size - tokens
 
-    def neighbourhood(x: Array) -> Array:
-        x = jnp.pad(x, [(radius, radius + past_end)] + [(0, 0)] * (x.ndim - 1))
-        x = x.reshape(blocks + 2, radius, *x.shape[1:])
-        return jnp.concatenate([x[:-2], x[1:-1], x[2:]], axis=1)
+    def surroundings(x: Array) -> Array:
+        """[blocks, size + 2 radius, ...]: each block with the tokens before and after it."""
+        x = jnp.pad(x, [(radius, size - radius + padding)] + [(0, 0)] * (x.ndim - 1))
+        x = x.reshape(blocks + 1, size, *x.shape[1:])
+        return jnp.concatenate([x[:-1], x[1:, : 2 * radius]], axis=1)
 
-    def candidates(x: Array) -> Array:
-        selected = selection.gather(x)
-        return jnp.concatenate([neighbourhood(x), jnp.broadcast_to(selected[None], (blocks, *selected.shape))], axis=1)
-
-    query = jnp.pad(query, [(0, past_end), (0, 0), (0, 0)]).reshape(blocks, radius, heads, head_dim)
-    offset = jnp.arange(3 * radius)[None] - radius - jnp.arange(radius)[:, None]
-    near = (jnp.abs(offset) <= radius)[None, None] & neighbourhood(valid)[:, None, None]
-    position = jnp.arange(blocks * radius).reshape(blocks, 1, radius, 1)
-    far = jnp.abs(position - selection.indices[None, :, None]) > radius
-    far = jnp.where(far, selection.log_gates[None, :, None], hidden(query.dtype))
-    near = jnp.broadcast_to(_visible(near, query.dtype), (*far.shape[:-1], 3 * radius))
-    bias = jnp.concatenate([near, far], axis=-1)
-    features = attend(query, candidates(key), candidates(value), bias, dropout)
-    return features.reshape(blocks * radius, heads, head_dim)[:tokens]
+    query = jnp.pad(query * head_dim**-0.5, [(0, padding), (0, 0), (0, 0)]).reshape(blocks, size, heads, head_dim)
+    offset = jnp.arange(size + 2 * radius)[None] - radius - jnp.arange(size)[:, None]
+    seen = (jnp.abs(offset) <= radius)[None, None] & surroundings(valid)[:, None, None]
+    near = jnp.einsum("bnhd,bmhd->bhnm", query, surroundings(key)) + _visible(seen, query.dtype)
+    distant = jnp.abs(jnp.arange(blocks * size)[None, :, None] - selection.indices[:, None]) > radius
+    bias = jnp.where(distant, selection.log_gates[:, None], hidden(query.dtype))
+    far = jnp.einsum("bnhd,khd->bhnk", query, selection.gather(key))
+    far = far + jnp.moveaxis(bias.reshape(heads, blocks, size, -1), 0, 1)
+    weights = attention_weights(jnp.concatenate([near, far], axis=-1), dropout)
+    features = jnp.einsum("bhnm,bmhd->bnhd", weights[..., : near.shape[-1]], surroundings(value))
+    features = features + jnp.einsum("bhnk,khd->bnhd", weights[..., near.shape[-1] :], selection.gather(value))
+    return features.reshape(blocks * size, heads, head_dim)[:tokens]
 
 
 def _visible(seen: Bool[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
