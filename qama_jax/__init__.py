@@ -20,6 +20,7 @@ from qama_jax.problems import Qubo as Qubo
 from qama_jax.problems import attention_hamiltonian as attention_hamiltonian
 from qama_jax.problems import read_biqmac as read_biqmac
 from qama_jax.problems import read_rudy as read_rudy
+from qama_jax.problems import stack_problems as stack_problems
 from qama_jax.readouts import EnergyReadout as EnergyReadout
 from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import Readout as Readout

@@ -3,5 +3,7 @@ from qama_jax.problems.attention import attention_hamiltonian as attention_hamil
 from qama_jax.problems.base import Problem as Problem
 from qama_jax.problems.files import read_biqmac as read_biqmac
 from qama_jax.problems.files import read_rudy as read_rudy
-from qama_jax.problems.qubo import Ising as Ising
+from qama_jax.problems.ising import Ising as Ising
 from qama_jax.problems.qubo import Qubo as Qubo
+from qama_jax.problems.sparse import SparseCouplings as SparseCouplings
+from qama_jax.problems.stacking import stack_problems as stack_problems

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qama_jax.problems.qubo import Ising, Qubo
+from qama_jax.problems.ising import Ising
+from qama_jax.problems.qubo import Qubo
+from qama_jax.problems.terms import make_terms
 
 
 def read_rudy(path: str | os.PathLike[str]) -> Ising:
@@ -39,7 +41,9 @@ def read_rudy(path: str | os.PathLike[str]) -> Ising:
             f"{path}: vertex {entries.rows[loops[0]] + 1} has an edge to itself, which no cut has; "
             "remove it, or pass the file to read_biqmac if it is a QUBO"
         )
-    return Ising(_symmetric(entries, -entries.weights / 2), offset=-entries.weights.sum() / 2)
+    halves = entries.weights / 2
+    offset = -float(halves.sum())
+    return Ising.from_terms(make_terms(entries.size, entries.rows, entries.columns, halves, None, offset, spins=True))
 
 
 def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
@@ -64,7 +68,8 @@ def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
       Wiegele, "Biq Mac Library: a collection of Max-Cut and quadratic 0-1 programming instances of medium size" (2007).
     """
     entries = _read_entries(Path(path), default_weight=None)
-    return Qubo(_symmetric(entries, entries.weights))
+    values = np.where(entries.rows == entries.columns, 1, 2) * entries.weights
+    return Qubo.from_terms(make_terms(entries.size, entries.rows, entries.columns, values, spins=False))
 
 
 class _Entries(NamedTuple):
@@ -72,13 +77,6 @@ class _Entries(NamedTuple):
     rows: np.ndarray
     columns: np.ndarray
     weights: np.ndarray
-
-
-def _symmetric(entries: _Entries, values: np.ndarray) -> np.ndarray:
-    matrix = np.zeros((entries.size, entries.size))
-    matrix[entries.rows, entries.columns] = values
-    matrix[entries.columns, entries.rows] = values
-    return matrix
 
 
 def _read_entries(path: Path, default_weight: float | None) -> _Entries:
