@@ -35,10 +35,14 @@ from qama_jax.nnx import QAMAAttention as QAMAAttention
 from qama_jax.problems import AttentionHamiltonian as AttentionHamiltonian
 from qama_jax.problems import Ising as Ising
 from qama_jax.problems import Problem as Problem
+from qama_jax.problems import ProblemFile as ProblemFile
 from qama_jax.problems import Qubo as Qubo
 from qama_jax.problems import attention_hamiltonian as attention_hamiltonian
 from qama_jax.problems import read_biqmac as read_biqmac
+from qama_jax.problems import read_problem as read_problem
 from qama_jax.problems import read_rudy as read_rudy
+from qama_jax.problems import stack_problems as stack_problems
+from qama_jax.problems import write_problem as write_problem
 from qama_jax.readouts import EnergyReadout as EnergyReadout
 from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import Readout as Readout

@@ -139,11 +139,12 @@ def test_public_instances_are_read():
         problem = READERS[form](path)
         assert problem.shape == (int(lines[0].split()[0]),)
         i, j, weight = (float(word) for word in lines[1].split())
-        pair = int(i) - 1, int(j) - 1
-        if form == "rudy":
-            assert problem.couplings[pair] == -weight / 2
+        terms = problem.terms().to_bits()
+        first, second = sorted((int(i) - 1, int(j) - 1))
+        if first == second:
+            assert terms.linear[first] == weight
         else:
-            assert problem.matrix[pair] == weight
+            assert terms.values[(terms.rows == first) & (terms.columns == second)] == 2 * weight
 
 
 def test_no_energy_is_below_the_best_known_value():

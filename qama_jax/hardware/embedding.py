@@ -121,8 +121,8 @@ def decode(spins: Num[Array, "reads m"], embedding: Embedding, n: int) -> Num[Ar
 def as_ising(problem: Problem) -> Ising:
     """The problem over spins, with its bits in one row."""
     if isinstance(problem, Ising):
-        return problem
-    return (problem if isinstance(problem, Qubo) else problem.to_qubo()).to_ising()
+        return problem.to_dense()
+    return (problem if isinstance(problem, Qubo) else problem.to_qubo()).to_ising().to_dense()
 
 
 def _auxiliary_slots(n: int, machine: Machine) -> int:

@@ -23,7 +23,12 @@ looking at every intermediate of the compiled layer. The selection is detached (
 from qama_jax.problems.attention import AttentionHamiltonian as AttentionHamiltonian
 from qama_jax.problems.attention import attention_hamiltonian as attention_hamiltonian
 from qama_jax.problems.base import Problem as Problem
+from qama_jax.problems.files import ProblemFile as ProblemFile
 from qama_jax.problems.files import read_biqmac as read_biqmac
+from qama_jax.problems.files import read_problem as read_problem
 from qama_jax.problems.files import read_rudy as read_rudy
-from qama_jax.problems.qubo import Ising as Ising
+from qama_jax.problems.files import write_problem as write_problem
+from qama_jax.problems.ising import Ising as Ising
 from qama_jax.problems.qubo import Qubo as Qubo
+from qama_jax.problems.sparse import SparseCouplings as SparseCouplings
+from qama_jax.problems.stacking import stack_problems as stack_problems

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int8, Num
 
@@ -67,7 +68,7 @@ class Problem:
         raise NotImplementedError
 
     def coupling_scale(self) -> Float[Array, ""]:
-        """Root mean square, over the bits, of the norm of a row of C: the spread of the fields."""
+        """Root mean square, over the bits that are coupled at all, of the norm of a row of C: the spread of fields."""
         raise NotImplementedError
 
     def lowest_eigenvalue(self) -> Float[Array, ""]:
@@ -125,13 +126,33 @@ class Problem:
 
 
 def as_float_array(value: Any, name: str) -> Float[Array, "..."]:
-    """`value`, also a sparse one of SciPy, as a dense floating-point array; an error names the argument `name`."""
+    """`value`, also a sparse one of SciPy, as a dense floating-point array; an error names the argument `name`.
+
+    Integers and booleans become floats before they reach JAX, where large ones would wrap; half precision, in which
+    sums of many terms are worth little, becomes float32.
+    """
     if scipy.sparse.issparse(value):
         value = value.toarray()
-    try:
+    if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
         array = jnp.asarray(value)
-    except TypeError as error:
-        raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}") from error
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} must be real, got {array.dtype}; pass its real part")
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} must be real, got {array.dtype}; pass its real part")
+    else:
+        host = np.asarray(value)
+        if host.dtype.kind == "c":
+            raise ValueError(f"{name} must be real, got {host.dtype}; pass its real part")
+        if not jnp.issubdtype(host.dtype, jnp.floating):
+            try:
+                host = host.astype(np.float64) if host.dtype.kind in "biuO" else None
+            except (TypeError, ValueError):
+                host = None
+            if host is None:
+                raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}")
+        array = jnp.asarray(host)
+    is_single = jnp.issubdtype(array.dtype, jnp.floating) and jnp.finfo(array.dtype).bits >= 32
+    return array if is_single else array.astype(jnp.float32)
+
+
+def is_concrete(array: Any) -> bool:
+    """Whether there are values to look at, as there are none inside of a transformation."""
+    return not isinstance(array, jax.core.Tracer)

@@ -1,13 +1,121 @@
-"""Readers of the two text formats in which public instances come: rudy (MAX-CUT) and Biq Mac (QUBO)."""
+"""Problems from files and to files: the formats in which people have them, told by what is in the file."""
 
-import math
+import gzip
 import os
+import sys
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from qama_jax.problems.qubo import Ising, Qubo
+from qama_jax.problems.formats import READERS, WRITERS
+from qama_jax.problems.formats.coo import VARTYPE
+from qama_jax.problems.formats.model import Model
+from qama_jax.problems.formats.qplib import is_qplib
+from qama_jax.problems.formats.text import Source
+from qama_jax.problems.ising import Ising
+from qama_jax.problems.qubo import Qubo
+
+
+class ProblemFile(NamedTuple):
+    """A problem, and what else its file says.
+
+    Attributes:
+      problem: what to minimise: an `Ising` where the file has spins or cuts, else a `Qubo`.
+      format: name of the format, of those of `read_problem`.
+      labels: names of the variables, in the order of the bits.
+      maximize: whether the file's objective is maximised, as cuts are; it is minus the energy then.
+    """
+
+    problem: Qubo | Ising
+    format: str
+    labels: tuple[Hashable, ...]
+    maximize: bool
+
+    def objective(self, bits: Any) -> int | float | np.ndarray:
+        """The file's objective, its constant included, of bits [n] or [reads, n]; exact, see `exact_energy`."""
+        energy = self.problem.exact_energy(bits)
+        return 0 - energy if self.maximize else energy
+
+
+def read_problem(path: str | os.PathLike[str], format: str | None = None) -> ProblemFile:
+    """Reads a problem from a file of any of the formats, also compressed by gzip.
+
+    | format | what it is | told by |
+    |---|---|---|
+    | rudy | MAX-CUT, G-set: `n m`, then `i j` or `i j w` | no other; without an entry `i i w` |
+    | biqmac | QUBO of Biq Mac: `n m`, then `i j w` of a symmetric matrix | an entry `i i w`, or the suffix .sparse |
+    | qs | QUBO of QOBLIB: as biqmac, with a constant | `# ObjectiveOffset` or `# Vars Non-zeros` |
+    | qbsolv | QUBO of qbsolv | `p qubo` |
+    | coo | D-Wave's COO text | `# vartype=` |
+    | bqm, json | dimod's `bqm.to_file()` and `bqm.to_serializable()` | their first bytes |
+    | qplib | QPLIB, binary without constraints | the type, such as QBN, in the second line |
+    | matrix-market, npy, npz | a matrix M of `xᵀ M x` | their first bytes |
+
+    Args:
+      path: the file, or "-" for standard input.
+      format: its format; by default told from its content.
+
+    Returns:
+      A `ProblemFile`.
+
+    Raises:
+      ValueError: if the file is not of the format, is truncated or has an entry twice; with its name and the line.
+
+    Example:
+      >>> import pathlib, tempfile, qama_jax
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "triangle.txt"
+      >>> _ = path.write_text("3 3\\n1 2 1\\n2 3 2\\n1 3 -1\\n")
+      >>> file = qama_jax.read_problem(path)
+      >>> file.format, file.labels, file.objective([0, 0, 1])
+      ('rudy', (1, 2, 3), 1)
+    """
+    if format is not None and format not in READERS:
+        raise ValueError(f"format must be one of {', '.join(READERS)}, got {format!r}")
+    source = _load(path)
+    format = format or detect_format(source)
+    terms, labels, maximize = READERS[format](source)
+    problem = (Ising if terms.spins else Qubo).from_terms(terms)
+    return ProblemFile(problem, format, labels, maximize)
+
+
+def write_problem(
+    problem: Qubo | Ising,
+    path: str | os.PathLike[str],
+    format: str,
+    *,
+    labels: Sequence[Hashable] | None = None,
+    maximize: bool = False,
+) -> None:
+    """Writes a problem to a file that `read_problem` reads as the same problem.
+
+    Args:
+      problem: what is minimised.
+      path: the file; compressed where it ends in .gz.
+      format: one of the formats of `read_problem`.
+      labels: names of the variables; by default their numbers, from 1 or 0 as the format has them.
+      maximize: for qplib, to write the negative, which is to be maximised.
+
+    Raises:
+      ValueError: if the format cannot hold all of the problem, such as its offset, names, or linear terms of a cut.
+    """
+    if format not in WRITERS:
+        raise ValueError(f"format must be one of {', '.join(WRITERS)}, got {format!r}")
+    if maximize and format != "qplib":
+        raise ValueError(f"maximize cannot be written in format {format!r}; choose 'qplib', or leave it out")
+    size = problem.shape[0]
+    first = 1 if format in ("rudy", "biqmac", "qs", "qplib") else 0
+    numbers = tuple(range(first, first + size))
+    names = numbers if labels is None else tuple(labels)
+    if len(names) != size or len(set(names)) != size:
+        raise ValueError(f"labels must be {size} different ones, got {len(names)}; pass one for each bit")
+    if names != numbers and format not in ("coo", "bqm", "json", "qplib"):
+        raise ValueError(f"format {format!r} holds no labels; choose 'bqm', 'json' or 'qplib', or leave them out")
+    content = WRITERS[format](Model(problem.terms(), names, maximize))
+    data = content.encode() if isinstance(content, str) else content
+    path = Path(path)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
 def read_rudy(path: str | os.PathLike[str]) -> Ising:
@@ -22,7 +130,7 @@ def read_rudy(path: str | os.PathLike[str]) -> Ising:
 
     Returns:
       An Ising problem of n spins, `E = Σ_{i<j} w_ij (σ_i σ_j - 1) / 2 = -cut`. Energies of integer weights are exact
-      in float32 while the weights' absolute values sum to at most 2**23; beyond, set `jax_enable_x64`.
+      in float32 while the weights' absolute values sum to at most 2**23; beyond, `exact_energy` has them.
 
     Raises:
       ValueError: if the file is not of this format, is truncated or has an edge twice; with its name and the line.
@@ -31,15 +139,7 @@ def read_rudy(path: str | os.PathLike[str]) -> Ising:
       Rinaldi, "Rudy, a graph generator" (1998); Helmberg and Rendl, "A spectral bundle method for semidefinite
       programming", SIAM J. Optim. 10, 673 (2000), for the G-set.
     """
-    path = Path(path)
-    entries = _read_entries(path, default_weight=1.0)
-    loops = np.flatnonzero(entries.rows == entries.columns)
-    if loops.size:
-        raise ValueError(
-            f"{path}: vertex {entries.rows[loops[0]] + 1} has an edge to itself, which no cut has; "
-            "remove it, or pass the file to read_biqmac if it is a QUBO"
-        )
-    return Ising(_symmetric(entries, -entries.weights / 2), offset=-entries.weights.sum() / 2)
+    return read_problem(path, "rudy").problem
 
 
 def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
@@ -54,8 +154,8 @@ def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
 
     Returns:
       A QUBO of n bits, `E = Σ_i w_ii x_i + 2 Σ_{i<j} w_ij x_i x_j`, to be minimised as in the library. Energies of
-      integer entries are exact in float32 while their absolute values sum to at most 2**23; beyond, set
-      `jax_enable_x64`.
+      integer entries are exact in float32 while their absolute values sum to at most 2**23; beyond, `exact_energy`
+      has them.
 
     Raises:
       ValueError: if the file is not of this format, is truncated or has an entry twice; with its name and the line.
@@ -63,90 +163,52 @@ def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
     References:
       Wiegele, "Biq Mac Library: a collection of Max-Cut and quadratic 0-1 programming instances of medium size" (2007).
     """
-    entries = _read_entries(Path(path), default_weight=None)
-    return Qubo(_symmetric(entries, entries.weights))
+    return read_problem(path, "biqmac").problem
 
 
-class _Entries(NamedTuple):
-    size: int
-    rows: np.ndarray
-    columns: np.ndarray
-    weights: np.ndarray
+def detect_format(source: Source) -> str:
+    """The name of the format, from what is in the file; from its suffix only between rudy and biqmac.
 
-
-def _symmetric(entries: _Entries, values: np.ndarray) -> np.ndarray:
-    matrix = np.zeros((entries.size, entries.size))
-    matrix[entries.rows, entries.columns] = values
-    matrix[entries.columns, entries.rows] = values
-    return matrix
-
-
-def _read_entries(path: Path, default_weight: float | None) -> _Entries:
-    lines = _content_lines(path)
-    if not lines:
-        raise ValueError(f"{path} is empty; its first line must be `n m`")
-    (number, header), *body = lines
-    size, count = _parse_header(f"{path}, line {number}", header, remark=default_weight is not None)
-    if len(body) < count:
-        raise ValueError(f"{path} ends after {len(body)} of {count} entries; it is truncated, fetch it again")
-    if len(body) > count:
+    Raises:
+      ValueError: if it is none of them.
+    """
+    for first, format in ((b"\x93NUMPY", "npy"), (b"PK\x03\x04", "npz"), (b"DIMODBQM", "bqm")):
+        if source.data.startswith(first):
+            return format
+    text = source.text()
+    if text.lstrip().startswith("{"):
+        return "json"
+    if text.startswith("%%MatrixMarket"):
+        return "matrix-market"
+    if any(line.startswith("p qubo") for line in text.split("\n")):
+        return "qbsolv"
+    if VARTYPE.search(text):
+        return "coo"
+    comments = [line for line in text.split("\n") if line.startswith("#")]
+    if any("ObjectiveOffset" in line or "Vars Non-zeros" in line for line in comments):
+        return "qs"
+    if is_qplib(source):
+        return "qplib"
+    lines = [words for _, words in source.lines()]
+    if not lines or len(lines[0]) < 2 or not all(word.isdecimal() for word in lines[0][:2]):
+        first = " ".join(lines[0])[:80] if lines else ""
+        raise ValueError(f"{source.name} is of no known format, it starts with {first!r}; pass {', '.join(READERS)}")
+    if len(lines[0]) == 3 and len({len(words) for words in lines}) == 1 and not lines[0][2].isalpha():
         raise ValueError(
-            f"{path}, line {body[count][0]}: an entry more than the {count} of line {number}; correct the count there"
+            f"{source.name} has no line `n m`; if it lists `i j bias`, write `# vartype=BINARY` or `# vartype=SPIN` "
+            "in its first line"
         )
-    entries: dict[tuple[int, int], float] = {}
-    for number, words in body:
-        where = f"{path}, line {number}"
-        row, column, weight = _parse_entry(where, words, size, default_weight)
-        pair = min(row, column), max(row, column)
-        if pair in entries:
-            raise ValueError(f"{where}: {row} {column} is there for the second time; list each pair once")
-        entries[pair] = weight
-    pairs = np.array(list(entries), int).reshape(-1, 2) - 1
-    return _Entries(size, pairs[:, 0], pairs[:, 1], np.array(list(entries.values()), float))
+    is_qubo = any(len(words) == 3 and words[0] == words[1] for words in lines[1:])
+    return "biqmac" if is_qubo or ".sparse" in Path(source.name).suffixes else "rudy"
 
 
-def _content_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The words of each line that has some, with its number from 1, without comments."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file; pass one whose first line is `n m`") from error
-    lines = ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1))
-    return [(number, words) for number, words in lines if words and not words[0].startswith("#")]
-
-
-def _parse_header(where: str, words: list[str], remark: bool) -> tuple[int, int]:
-    try:
-        size, count = int(words[0]), int(words[1])
-    except (IndexError, ValueError):
-        size, count = 0, 0
-    extra = [word for word in words[2:] if not remark or _is_number(word)]
-    if size < 1 or count < 0 or extra:
-        raise ValueError(f"{where}: expected `n m`, two counts with n >= 1, got {' '.join(words)[:80]!r}")
-    return size, count
-
-
-def _parse_entry(where: str, words: list[str], size: int, default_weight: float | None) -> tuple[int, int, float]:
-    expected = "`i j w`" if default_weight is None else "`i j` or `i j w`"
-    if len(words) == 2 and default_weight is not None:
-        words = [*words, str(default_weight)]
-    try:
-        row, column, weight = int(words[0]), int(words[1]), float(words[2])
-        complete = len(words) == 3
-    except (IndexError, ValueError):
-        complete = False
-    if not complete:
-        raise ValueError(f"{where}: expected {expected}, numbers, got {' '.join(words)[:80]!r}")
-    if not (1 <= row <= size and 1 <= column <= size):
-        raise ValueError(f"{where}: {row} {column} is out of range; indices must be between 1 and {size}")
-    if not math.isfinite(weight):
-        raise ValueError(f"{where}: the weight is {weight}; it must be finite")
-    return row, column, weight
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _load(path: str | os.PathLike[str]) -> Source:
+    name, data = (
+        ("standard input", sys.stdin.buffer.read()) if str(path) == "-" else (str(path), Path(path).read_bytes())
+    )
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{name} is no complete gzip file: {error}; fetch it again") from error
+    return Source(name, data)

@@ -1,0 +1,192 @@
+"""Ising problems, dense or sparse."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array, Float, Num
+
+from qama_jax.problems.base import is_concrete, register_pytree
+from qama_jax.problems.inputs import (
+    check_range,
+    check_scalar,
+    check_square,
+    load_array,
+    pairs_of_matrix,
+    refuse_models,
+    refuse_triangular,
+)
+from qama_jax.problems.quadratic import Matrix, Quadratic, become, dense_product, edge_size, with_host, without_diagonal
+from qama_jax.problems.qubo import Qubo
+from qama_jax.problems.sparse import SparseCouplings
+from qama_jax.problems.terms import Terms, as_numbers, make_terms
+
+
+@register_pytree
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ising(Quadratic):
+    """An Ising problem: minimise `-½ σᵀ couplings σ - fieldsᵀ σ + offset` over spins σ in {-1, +1}.
+
+    The signs are those of the paper's equation (1): positive couplings align spins, positive fields turn
+    them up. Every method takes bits x, as for all problems; the spins are `σ = 2x - 1`.
+
+    Args:
+      couplings: real `[n, n]`, symmetric, of JAX, NumPy or SciPy; its diagonal is a constant and is ignored. Kept in
+        the forms that `Qubo` has. A triangular matrix is refused, as its pairs would count by half.
+      fields: real `[n]`, zero by default.
+      offset: constant added to every energy.
+
+    Raises:
+      ValueError: if `couplings` is not square, or the other shapes do not fit it; outside of transformations also if
+        `couplings` is triangular, or for entries that are not finite, or too large or all too small for the energies
+        to be floats.
+    """
+
+    couplings: Matrix
+    fields: Float[Array, "n"] | None = None
+    offset: Float[Array, ""] | float = 0.0
+
+    _factor = 4.0
+    _spins = True
+
+    def __post_init__(self):
+        refuse_models(self.couplings, "couplings", "Ising")
+        if scipy.sparse.issparse(self.couplings):
+            become(self, _terms_of_sparse_couplings(self.couplings, self.fields, self.offset))
+            return
+        if isinstance(self.couplings, SparseCouplings):
+            couplings, host_couplings = self.couplings, None
+        else:
+            couplings, host_couplings = load_array(self.couplings, "couplings")
+        check_square(couplings, "couplings")
+        n = couplings.shape[0]
+        fields = jnp.zeros(n, couplings.dtype) if self.fields is None else self.fields
+        fields, host_fields = load_array(fields, "fields")
+        if fields.shape != (n,):
+            raise ValueError(f"fields must have shape ({n},) to fit couplings {couplings.shape}, got {fields.shape}")
+        offset, host_offset = load_array(self.offset, "offset")
+        check_scalar(offset, "offset")
+        rounded = host_couplings is not None, host_fields is not None, host_offset is not None
+        host = tuple(
+            array if own is None else own
+            for array, own in ((couplings, host_couplings), (fields, host_fields), (offset, host_offset))
+        )
+        if not isinstance(couplings, SparseCouplings):
+            if is_concrete(couplings) and is_concrete(fields):
+                check_range({"couplings": host[0], "fields": host[1]}, couplings.dtype)
+                refuse_triangular(*np.nonzero(np.asarray(couplings)))
+            couplings = without_diagonal(couplings + couplings.T) / 2
+        object.__setattr__(self, "couplings", couplings)
+        object.__setattr__(self, "fields", fields.astype(couplings.dtype))
+        object.__setattr__(self, "offset", offset.astype(couplings.dtype))
+        if any(rounded):
+            object.__setattr__(self, "_host", host)
+
+    @property
+    def _matrix(self) -> Matrix:
+        return self.couplings
+
+    @property
+    def linear(self) -> Float[Array, "n"]:
+        sums = self.couplings.row_sums(self.couplings.weights) if self.is_sparse else jnp.sum(self.couplings, axis=1)
+        return 2 * self.fields - 2 * sums
+
+    def couple(self, bits: Num[Array, "n"]) -> Float[Array, "n"]:
+        return 4 * self._product(bits.astype(self.couplings.dtype))
+
+    def energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
+        spins = 2 * bits.astype(self.couplings.dtype) - 1
+        return -jnp.sum((self._product(spins) / 2 + self.fields) * spins) + self.offset
+
+    def to_qubo(self) -> Qubo:
+        """The same problem over bits x = (1 + σ)/2, equation (11): equal energies, state by state."""
+        if self.is_sparse:
+            matrix = self.couplings.scaled(-2.0, -self.linear)
+            total = jnp.sum(self.couplings.weights)
+        else:
+            matrix = -2 * self.couplings - jnp.diag(self.linear)
+            total = jnp.sum(self.couplings)
+        return with_host(Qubo(matrix, self.offset + jnp.sum(self.fields) - total / 2), self)
+
+    def to_dense(self) -> "Ising":
+        """The same problem with its couplings as an array.
+
+        Raises:
+          ValueError: where that would take more than 2 GiB.
+        """
+        if not self.is_sparse:
+            return self
+        return with_host(Ising(self.couplings.to_dense(), self.fields, self.offset), self)
+
+    @classmethod
+    def from_edges(
+        cls,
+        rows: Any,
+        columns: Any,
+        couplings: Any,
+        fields: Any = None,
+        offset: Any = 0.0,
+        *,
+        size: int | None = None,
+    ) -> "Ising":
+        """The problem of energy `-Σ_k couplings_k σ_rows_k σ_columns_k - Σ_i fields_i σ_i + offset`.
+
+        Args:
+          rows: [m] integers from 0.
+          columns: [m] integers, each different from the one of the same row.
+          couplings: [m] real numbers; those of repeated pairs, in either order, are summed.
+          fields: [n], zero by default.
+          offset: constant added to every energy.
+          size: n; by default the length of `fields`, or one more than the largest index.
+
+        Raises:
+          ValueError: if shapes do not fit, an index is out of range, or a number is not finite.
+
+        Example:
+          >>> import qama_jax
+          >>> ising = qama_jax.Ising.from_edges([0, 1], [1, 2], [1.0, -2.0])
+          >>> ising.exact_energy([1, 1, 0])
+          -3
+        """
+        size = edge_size(rows, columns, fields, size)
+        couplings = -as_numbers(couplings, "couplings")
+        fields = None if fields is None else -as_numbers(fields, "fields")
+        names = ("rows", "columns", "couplings", "fields", "offset")
+        return cls.from_terms(make_terms(size, rows, columns, couplings, fields, offset, spins=True, names=names))
+
+    @classmethod
+    def _from_pairs(cls, build, linear, rows, columns, values, offset, dtype) -> "Ising":
+        couplings = build(np.zeros(len(linear)), rows, columns, -values, dtype)
+        return cls(couplings, (-linear).astype(dtype), np.asarray(offset, dtype))
+
+    def _product(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.couplings.product(x) if self.is_sparse else dense_product(x, self.couplings)
+
+    def _own_arrays(self) -> tuple[Any, ...]:
+        return self.couplings, self.fields, self.offset
+
+    @staticmethod
+    def _terms_of_arrays(couplings: Any, fields: Any, offset: Any) -> Terms:
+        if isinstance(couplings, SparseCouplings):
+            rows, columns, values = couplings.to_pairs()
+        else:
+            couplings = np.asarray(couplings)
+            rows, columns, values = pairs_of_matrix(couplings)
+            off_diagonal = rows != columns
+            rows, columns, values = rows[off_diagonal], columns[off_diagonal], values[off_diagonal] / 2
+        fields = -as_numbers(fields, "fields")
+        return make_terms(len(fields), rows, columns, -values, fields, np.asarray(offset), spins=True)
+
+
+def _terms_of_sparse_couplings(couplings: Any, fields: Any, offset: Any) -> Terms:
+    check_square(couplings, "couplings")
+    rows, columns, values = pairs_of_matrix(couplings)
+    values = -as_numbers(values, "couplings") / 2
+    refuse_triangular(rows[values != 0], columns[values != 0])
+    fields = None if fields is None else -as_numbers(fields, "fields")
+    pairs = rows != columns
+    names = "couplings", "couplings", "couplings", "fields", "offset"
+    size = couplings.shape[0]
+    return make_terms(size, rows[pairs], columns[pairs], values[pairs], fields, offset, spins=True, names=names)

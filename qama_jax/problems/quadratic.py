@@ -1,0 +1,280 @@
+"""What Qubo and Ising share: a matrix, dense or sparse, and the host's own values of it."""
+
+import math
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from qama_jax.problems.base import Problem
+from qama_jax.problems.blocks import Blocks, dense_blocks
+from qama_jax.problems.bqm import import_dimod, terms_of_bqm
+from qama_jax.problems.inputs import check_range, check_square
+from qama_jax.problems.sparse import SparseCouplings, check_dense_size, is_worth_it
+from qama_jax.problems.sparse_sweeps import SparseSweeper, sparse_sweeper
+from qama_jax.problems.sweeps import Sweeper, dense_sweeper
+from qama_jax.problems.terms import Terms
+
+if TYPE_CHECKING:
+    import dimod
+
+Matrix = Float[Array, "n n"] | SparseCouplings
+
+# For the largest eigenvalue in magnitude, then for the lowest. Outlying ones, which matter most, converge fastest; a
+# bulk edge is met to a few percent, and on sparse graphs to a tenth.
+_POWER_ITERATIONS = 10, 20
+
+
+class Quadratic(Problem):
+    """A problem with couplings C that are `_factor` times the entries of a matrix off the diagonal."""
+
+    offset: Float[Array, ""] | float
+
+    _factor: ClassVar[float]
+    _spins: ClassVar[bool]
+
+    # The host's values, where float arrays hold them only rounded: not part of the pytree.
+    _host: Any = None
+
+    @property
+    def _matrix(self) -> Matrix:
+        raise NotImplementedError
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether couplings are kept as lists of neighbours."""
+        return isinstance(self._matrix, SparseCouplings)
+
+    @property
+    def shape(self) -> tuple[int]:
+        check_square(self._matrix, "the problem's matrix")
+        return (self._matrix.shape[0],)
+
+    def couplings_of_bits(self) -> Float[Array, "n n"]:
+        """C of `Problem`, as an array.
+
+        Raises:
+          ValueError: where it would take more than 2 GiB, and the problem is sparse.
+        """
+        matrix = self._matrix.to_dense() if self.is_sparse else self._matrix
+        return self._factor * without_diagonal(matrix)
+
+    def coupling_scale(self) -> Float[Array, ""]:
+        matrix = self._matrix
+        if self.is_sparse:
+            strongest = jnp.max(jnp.abs(matrix.weights))
+            weights = matrix.weights / jnp.where(strongest > 0, strongest, 1)
+            squares = matrix.row_sums(weights**2)
+        else:
+            entries = without_diagonal(matrix)
+            strongest = jnp.max(jnp.abs(entries))
+            squares = jnp.sum((entries / jnp.where(strongest > 0, strongest, 1)) ** 2, axis=0)
+        # Squares of the entries over the largest, which do not overflow.
+        coupled = jnp.maximum(jnp.sum(squares > 0, dtype=self.dtype), 1)
+        return abs(self._factor) * strongest * jnp.sqrt(jnp.sum(squares) / coupled)
+
+    def lowest_eigenvalue(self) -> Float[Array, ""]:
+        """By power iteration, first for the largest eigenvalue in magnitude, then shifted by it."""
+
+        # A product takes out of the start what bits without couplings have, which would fade slowly.
+        start = _normalized(self.couple(jax.random.normal(jax.random.key(0), self.shape, self.dtype)))
+
+        def iterate(shift, count):
+            def step(_, vector):
+                return _normalized(shift * vector - self.couple(vector))
+
+            vector = jax.lax.fori_loop(0, count, step, start)
+            return vector, self.couple(vector)
+
+        _, product = iterate(jnp.zeros((), self.dtype), _POWER_ITERATIONS[0])
+        vector, product = iterate(_norm(product), _POWER_ITERATIONS[1])
+        return jnp.minimum(jnp.sum(vector * product), 0)
+
+    def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        centre = jnp.abs(self.field(jnp.full(self.shape, 0.5, self.dtype)))
+        if self.is_sparse:
+            couplings = jnp.abs(self._factor * self._matrix.weights) / 2
+            sums = self._matrix.row_sums(couplings)
+        else:
+            couplings = jnp.abs(self.couplings_of_bits()) / 2
+            sums = jnp.sum(couplings, axis=0)
+        smallest = jnp.minimum(_smallest_positive(couplings), _smallest_positive(centre))
+        floor = self.coupling_scale() / math.sqrt(centre.size)
+        return jnp.maximum(jnp.where(jnp.isinf(smallest), 0, smallest), floor), jnp.max(sums + centre)
+
+    def sweeper(self) -> Sweeper | SparseSweeper:
+        if self.is_sparse:
+            return sparse_sweeper(self._matrix, self._factor, self.linear)
+        return dense_sweeper(self.couplings_of_bits(), self.linear)
+
+    def blocks(self) -> Blocks:
+        return dense_blocks(self.couplings_of_bits(), self.linear)
+
+    def terms(self) -> Terms:
+        """The energy term by term, on the host: with the numbers that the problem was made from, before rounding.
+
+        A problem that comes out of a JAX transformation has the numbers of its arrays.
+        """
+        if isinstance(self._host, Terms):
+            return self._host
+        return self._terms_of_arrays(*(self._own_arrays() if self._host is None else self._host))
+
+    def exact_energy(self, bits: Num[Array, "*reads n"]) -> int | float | np.ndarray:
+        """Energy of one state, or energies of several, on the host, as `terms` has the problem.
+
+        Args:
+          bits: [n], or [reads, n] for several.
+
+        Returns:
+          For one state a Python number, else an array [reads]. Integers, of any size, where all coefficients are
+          multiples of 1/4 and the energies whole; else float64.
+
+        Raises:
+          ValueError: if `bits` is of another shape.
+        """
+        states = np.asarray(bits)
+        if states.ndim not in (1, 2) or states.shape[-1] != self.shape[0]:
+            raise ValueError(f"bits must be [{self.shape[0]}] or [reads, {self.shape[0]}], got shape {states.shape}")
+        energies = self.terms().energies(np.atleast_2d(states))
+        return energies.tolist()[0] if states.ndim == 1 else energies
+
+    def to_bqm(self, labels: Iterable[Hashable] | None = None) -> "dimod.BinaryQuadraticModel":
+        """The same problem as a dimod model in float64: equal energies, state by state; of vartype SPIN for `Ising`.
+
+        Args:
+          labels: the variables' names, one for each bit; 0 to n - 1 by default.
+
+        Raises:
+          ImportError: if dimod is not installed.
+          ValueError: if `labels` are not n different ones.
+        """
+        dimod = import_dimod()
+        (n,) = self.shape
+        labels = list(range(n) if labels is None else labels)
+        if len(labels) != n or len(set(labels)) != n:
+            raise ValueError(
+                f"labels must be {n} different ones, got {len(labels)} with {len(set(labels))} different; "
+                "pass one for each bit"
+            )
+        terms = self.terms().to_spins() if self._spins else self.terms().to_bits()
+        quadratic = terms.rows, terms.columns, terms.values.astype(np.float64)
+        return dimod.BinaryQuadraticModel.from_numpy_vectors(
+            terms.linear.astype(np.float64),
+            quadratic,
+            float(terms.offset),
+            "SPIN" if self._spins else "BINARY",
+            variable_order=labels,
+        )
+
+    @classmethod
+    def from_terms(cls, terms: Terms, *, is_sparse: bool | None = None) -> Self:
+        """A problem from terms of either kind of variables, sparse or dense; by default whichever is faster."""
+        own = terms.to_spins() if cls._spins else terms.to_bits()
+        numbers = [array.astype(np.float64) for array in (own.linear, own.values)]
+        dtype = jnp.result_type(float)
+        check_range({"the problem": np.concatenate(numbers), "the offset": float(own.offset)}, dtype)
+        linear, values = numbers
+        if is_worth_it(own) if is_sparse is None else is_sparse:
+            build = SparseCouplings.from_pairs
+        else:
+            check_dense_size(own.size, dtype)
+            build = _dense_from_pairs
+        problem = cls._from_pairs(build, linear, own.rows, own.columns, values, float(own.offset), dtype)
+        object.__setattr__(problem, "_host", terms)
+        return problem
+
+    @classmethod
+    def from_bqm(cls, bqm: "dimod.BinaryQuadraticModel") -> Self:
+        """A dimod model as a problem: equal energies, state by state.
+
+        Args:
+          bqm: model of either vartype with at least one variable. Bit i is the variable `bqm.variables[i]`, a bit
+            of 1 a spin of +1.
+
+        Returns:
+          The problem in float32, or in float64 where `jax_enable_x64` is set; the conversion itself is in float64.
+
+        Raises:
+          ImportError: if dimod is not installed.
+          ValueError: if `bqm` is no binary quadratic model, has no variables, or a bias that is not finite.
+
+        Example:
+          >>> import dimod, qama_jax
+          >>> bqm = dimod.BinaryQuadraticModel({"a": 1.0}, {("a", "b"): -2.0}, 0.0, "SPIN")
+          >>> qubo = qama_jax.Qubo.from_bqm(bqm)
+          >>> float(qubo.energy(jax.numpy.array([0, 0])))
+          -3.0
+        """
+        return cls.from_terms(terms_of_bqm(bqm))
+
+    @classmethod
+    def _from_pairs(cls, build, linear, rows, columns, values, offset, dtype) -> Self:
+        """From own coefficients, the matrix being made by `build(diagonal, rows, columns, values, dtype)`."""
+        raise NotImplementedError
+
+    def _own_arrays(self) -> tuple[Any, ...]:
+        """The fields of the dataclass on the host."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _terms_of_arrays(*arrays: Any) -> Terms:
+        raise NotImplementedError
+
+
+def become(problem: Quadratic, terms: Terms) -> None:
+    """Gives a problem that is being constructed the fields of the one that the terms make."""
+    made = type(problem).from_terms(terms)
+    for name, value in vars(made).items():
+        object.__setattr__(problem, name, value)
+
+
+def with_host(problem: Quadratic, source: Quadratic) -> Any:
+    """A problem of equal energies, that remembers the host's numbers of its source."""
+    if source._host is not None:
+        object.__setattr__(problem, "_host", source.terms())
+    return problem
+
+
+def edge_size(rows: Any, columns: Any, linear: Any, size: int | None) -> int:
+    """How many bits there are."""
+    if size is None and linear is not None:
+        return len(linear)
+    if size is None:
+        size = 1 + max((int(np.max(index)) for index in (rows, columns) if len(index)), default=-1)
+    if size < 1:
+        raise ValueError("size must be at least 1; pass it where there are no pairs")
+    return size
+
+
+def dense_product(x: Float[Array, "n"], matrix: Float[Array, "n n"]) -> Float[Array, "n"]:
+    """The product with a symmetric matrix."""
+    return jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)
+
+
+def without_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """The matrix with zeros on its diagonal."""
+    return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)
+
+
+def _dense_from_pairs(diagonal, rows, columns, values, dtype) -> np.ndarray:
+    matrix = np.diag(diagonal).astype(dtype)
+    matrix[rows, columns] = values
+    matrix[columns, rows] = values
+    return matrix
+
+
+def _smallest_positive(values: Float[Array, "..."]) -> Float[Array, ""]:
+    return jnp.min(jnp.where(values > 0, values, jnp.inf))
+
+
+def _norm(vector: Float[Array, "n"]) -> Float[Array, ""]:
+    largest = jnp.max(jnp.abs(vector))
+    return largest * jnp.linalg.norm(vector / jnp.where(largest > 0, largest, 1))
+
+
+def _normalized(vector: Float[Array, "n"]) -> Float[Array, "n"]:
+    vector = vector / jnp.maximum(jnp.max(jnp.abs(vector)), jnp.finfo(vector.dtype).tiny)
+    return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)

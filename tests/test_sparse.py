@@ -1,0 +1,236 @@
+"""Sparse problems against the dense ones of equal energies, and against sweeps one bit at a time in NumPy."""
+
+import dimod
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+import qama_jax
+from qama_jax.problems.coloring import color_bits
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+
+def couplings(n, edges, hub=0, seed=0):
+    """Integers; bit 3 is coupled to `hub` others besides."""
+    rng = np.random.default_rng(seed)
+    matrix = np.zeros((n, n))
+    matrix[rng.integers(0, n, edges), rng.integers(0, n, edges)] = rng.integers(1, 4, edges)
+    matrix[3, :hub] = -2
+    matrix = np.triu(matrix, 1) + np.tril(matrix, -1).T
+    return matrix + matrix.T
+
+
+# Lists that are one fused loop, lists that are several, and lists that are several a bit.
+GRAPHS = {"few neighbours": (150, 220, 0), "many neighbours": (220, 1500, 0), "hub": (150, 200, 140)}
+
+
+@pytest.fixture(params=GRAPHS.values(), ids=GRAPHS.keys(), scope="module")
+def pair(request):
+    """A sparse Ising problem, and its couplings and fields in NumPy."""
+    n, edges, hub = request.param
+    matrix, fields = couplings(n, edges, hub), np.arange(n) % 7 - 3.0
+    return qama_jax.Ising(scipy.sparse.csr_array(matrix), fields, 2.0), matrix, fields
+
+
+def states(n, reads=3):
+    return np.random.default_rng(1).integers(0, 2, (reads, n)).astype(np.int8)
+
+
+def test_form_and_memory(pair):
+    problem, matrix, _ = pair
+    assert problem.is_sparse
+    assert problem.couplings.weights.size < 5 * np.count_nonzero(matrix) + 8 * len(matrix)
+    np.testing.assert_array_equal(problem.couplings.to_dense(), matrix)
+
+
+def test_energies_and_fields(pair):
+    """Of integers, so that they are exact; of single states and of several, of both kinds of problem."""
+    problem, matrix, fields = pair
+    bits = states(len(matrix))
+    spins = 2.0 * bits - 1
+    energies = 2.0 - np.sum(spins * (spins @ matrix / 2 + fields), axis=1)
+    gains = 2 * spins @ matrix + 2 * fields
+    back = problem.to_qubo().to_ising()
+    for same in (problem, problem.to_qubo(), back):
+        assert same.is_sparse
+        several, alone = jax.jit(lambda same: (jax.vmap(same.energy)(bits), same.field(bits[0])))(same)
+        np.testing.assert_array_equal(several, energies)
+        np.testing.assert_array_equal(alone, gains[0])
+        np.testing.assert_array_equal(same.exact_energy(bits), energies)
+    np.testing.assert_array_equal(jax.vmap(problem.field)(bits), gains)
+    np.testing.assert_array_equal(back.couplings.to_dense(), matrix)
+    np.testing.assert_array_equal(back.fields, fields)
+
+
+def test_scales(pair):
+    problem, matrix, fields = pair
+    qubo = problem.to_qubo()
+    coupled = 4 * matrix
+    scale = np.sqrt(np.sum(coupled**2) / np.sum(np.any(coupled != 0, axis=1)))
+    centre = np.abs(2 * fields)
+    smallest = max(min(2.0, centre[centre > 0].min()), scale / np.sqrt(len(matrix)))
+    largest = np.max(np.abs(coupled).sum(axis=0) / 2 + centre)
+    found = jax.jit(lambda *problems: [(p.coupling_scale(), *p.flip_energy_range()) for p in problems])(problem, qubo)
+    np.testing.assert_allclose(found, [(scale, smallest, largest)] * 2, rtol=1e-5)
+    lowest = np.linalg.eigvalsh(coupled)[0]
+    assert lowest - 1e-2 <= problem.lowest_eigenvalue() <= 0.8 * lowest
+
+
+def test_sweeps_are_as_one_bit_after_another(pair):
+    problem, matrix, _ = pair
+    n = len(matrix)
+    bits = states(n)
+    sweeper = problem.sweeper()
+    state = sweeper.arrange(jnp.asarray(bits))
+    np.testing.assert_array_equal(sweeper.restore(state, (n,)), bits)
+    noise = np.random.default_rng(2).normal(0, 5, state.shape).astype(np.float32)
+
+    def choose(noise, bits, field):
+        return jnp.where(field > noise, 1 - bits, 0)
+
+    sweep = jax.jit(lambda state: sweeper.sweep(state, noise, choose))
+    after = np.asarray(sweeper.restore(sweep(state), (n,)))
+
+    linear = np.asarray(problem.linear, float)
+    x, visited = bits.astype(float), []
+    for step, slot in np.argwhere(np.asarray(sweeper.exists)):
+        bit = int(sweeper.bits[step, slot])
+        x[:, bit] = (4 * x @ matrix[bit] + linear[bit] > noise[step, :, slot]) * (1 - x[:, bit])
+        visited.append(bit)
+    assert sorted(visited) == list(range(n))
+    np.testing.assert_array_equal(after, x)
+
+
+def test_coupled_bits_have_different_colors():
+    matrix = couplings(150, 1500)
+    colors = color_bits([np.flatnonzero(row) for row in matrix])
+    rows, columns = np.nonzero(matrix)
+    assert np.all(colors[rows] != colors[columns])
+    assert colors.max() <= np.count_nonzero(matrix, axis=0).max()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Problems of different sizes and degrees, alone and stacked."""
+    problems = [qama_jax.Ising(scipy.sparse.csr_array(couplings(*graph, seed=graph[0]))) for graph in GRAPHS.values()]
+    stacked = qama_jax.stack_problems(problems)
+    assert stacked.is_sparse
+    return problems, stacked
+
+
+def test_energies_and_scales_of_a_batch(batch):
+    problems, stacked = batch
+    bits = states(220, reads=2)
+
+    def quantities(problem, bits):
+        return jax.vmap(problem.energy)(bits), problem.coupling_scale(), problem.lowest_eigenvalue()
+
+    together = jax.jit(jax.vmap(quantities, in_axes=(0, None)))(stacked, bits)
+    for index, problem in enumerate(problems):
+        n = problem.shape[0]
+        np.testing.assert_array_equal(together[0][index], problem.exact_energy(bits[:, :n]))
+        np.testing.assert_allclose(together[1][index], problem.coupling_scale(), rtol=1e-5)
+        np.testing.assert_allclose(together[2][index], problem.lowest_eigenvalue(), rtol=0.2)
+
+
+def test_solving_a_batch(batch):
+    """Each problem is at a local minimum of its own at the end of a cold run, and its energy is the problem's."""
+    problems, stacked = batch
+    solver = qama_jax.SimulatedAnnealing(num_sweeps=60, num_reads=2, beta_range=(0.01, 10.0))
+    keys = jax.random.split(jax.random.key(0), len(problems))
+    solutions = jax.jit(jax.vmap(qama_jax.solve, in_axes=(0, 0, None)), static_argnums=2)(keys, stacked, solver)
+    for problem, bits, energy in zip(problems, solutions.bits, solutions.energy, strict=True):
+        own = np.asarray(bits[: problem.shape[0]])
+        assert problem.exact_energy(own) == energy
+        flips = own ^ np.eye(len(own), dtype=np.int8)
+        assert np.all(problem.exact_energy(flips) >= int(energy))
+
+
+def test_dense_problems_are_stacked_too():
+    qubos = [qama_jax.Qubo([[1.0]], 2.0), qama_jax.Qubo([[0.0, 3.0], [0.0, -1.0]])]
+    batch = qama_jax.stack_problems(qubos)
+    assert batch.matrix.shape == (2, 2, 2)
+    np.testing.assert_array_equal(jax.vmap(lambda qubo: qubo.energy(jnp.ones(2)))(batch), [3.0, 2.0])
+    with pytest.raises(ValueError, match="not of both"):
+        qama_jax.stack_problems([qubos[0], qubos[0].to_ising()])
+    with pytest.raises(ValueError, match="problems must be one Qubo or more"):
+        qama_jax.stack_problems([])
+
+
+def test_gradients_with_respect_to_couplings_and_bits():
+    matrix = couplings(150, 200, 140)
+    sparse, dense = (qama_jax.Ising(form(matrix)) for form in (scipy.sparse.csr_array, np.asarray))
+    bits = states(150).astype(np.float32)
+
+    def total(problem, bits):
+        return jnp.sum(jax.vmap(problem.energy)(bits) ** 2)
+
+    of_sparse, of_bits = jax.grad(total, argnums=(0, 1), allow_int=True)(sparse, bits)
+    of_dense, expected = jax.grad(total, argnums=(0, 1))(dense, bits)
+    np.testing.assert_allclose(of_bits, expected, rtol=1e-4, atol=1e-2)
+    moved = sparse.couplings.scaled(1.0, sparse.couplings.diagonal)
+    ascent = jnp.sum(of_sparse.couplings.weights * moved.weights)
+    np.testing.assert_allclose(ascent, jnp.sum(of_dense.couplings * dense.couplings), rtol=1e-4)
+
+
+def test_edges_and_models_stay_sparse_and_exact():
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(0, 1000, (2, 2000))
+    rows, columns = rows[rows != columns], columns[rows != columns]
+    values, linear = rng.normal(size=len(rows)), rng.normal(size=1000)
+    spins = dimod.BinaryQuadraticModel("SPIN")
+    bits_model = dimod.BinaryQuadraticModel("BINARY")
+    for model, sign in ((spins, -1), (bits_model, 1)):
+        model.add_linear_from_array(sign * linear)
+        for row, column, value in zip(rows.tolist(), columns.tolist(), sign * values, strict=True):
+            model.add_quadratic(row, column, value)
+        model.offset = 0.25
+    bits = states(1000)
+    ising = qama_jax.Ising.from_edges(rows, columns, values, linear, 0.25)
+    qubo = qama_jax.Qubo.from_edges(rows, columns, values, linear, 0.25)
+    for problem, model, variables in (
+        (ising, spins, 2 * bits - 1),
+        (qubo, bits_model, bits),
+        (qama_jax.Ising.from_bqm(spins), spins, 2 * bits - 1),
+        (qama_jax.Ising.from_bqm(bits_model), bits_model, bits),
+        (qama_jax.Qubo.from_bqm(spins), spins, 2 * bits - 1),
+    ):
+        assert problem.is_sparse
+        expected = model.energies((variables, range(1000)))
+        np.testing.assert_allclose(problem.exact_energy(bits), expected, rtol=1e-12)
+        np.testing.assert_allclose(jax.vmap(problem.energy)(bits), expected, atol=1e-3)
+        back = problem.to_bqm()
+        same = 2 * bits - 1 if back.vartype is dimod.SPIN else bits
+        np.testing.assert_allclose(back.energies((same, range(1000))), expected, rtol=1e-12)
+
+
+def test_memory_is_bounded_and_the_arithmetic_named():
+    rows = np.arange(29_999)
+    ising = qama_jax.Ising.from_edges(rows, rows + 1, np.ones(29_999))
+    assert ising.is_sparse
+    with pytest.raises(ValueError, match=r"30000 x 30000 entries of 4 bytes takes 3\.4 GiB, above the limit of 2 GiB"):
+        ising.to_dense()
+    with pytest.raises(ValueError, match="above the limit"):
+        jax.jit(lambda problem: problem.couplings_of_bits())(ising)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: qama_jax.Ising.from_edges([0, 1], [1, 1], [1, 1]), "rows and columns must be different, got 1"),
+        (lambda: qama_jax.Ising.from_edges([0], [1], [1], [0.0]), r"columns must be between 0 and 0, got 1"),
+        (lambda: qama_jax.Qubo.from_edges([0], [-1], [1]), r"columns must be between"),
+        (lambda: qama_jax.Qubo.from_edges([0], [1], [1, 2]), "one entry for each pair"),
+        (lambda: qama_jax.Qubo.from_edges([0.5], [1], [1]), "rows must be a list of integers"),
+        (lambda: qama_jax.Qubo.from_edges([0], [1], [np.nan]), r"values\[0\] is nan"),
+        (lambda: qama_jax.Qubo.from_edges([], [], []), "size must be at least 1"),
+        (lambda: qama_jax.Qubo.from_edges([0], [1], [1], [1.0, np.inf]), r"linear\[1\] is inf"),
+        (lambda: qama_jax.Qubo.from_edges([0], [1], [1], offset=[1.0]), "offset must be a scalar"),
+    ],
+)
+def test_errors_of_edges(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
