@@ -279,10 +279,13 @@ def test_study_of_a_run_stands_in_its_header(tmp_path):
     assert not results.runs
 
 
-def test_estimate_counts_what_is_missing(tmp_path):
+def test_estimate_counts_what_is_missing(tmp_path, monkeypatch):
+    """Three epochs of 1,437 training and 360 test images, which count a third, of 16 tokens."""
+    monkeypatch.setattr("experiments.reproduce.queue.measure_step", lambda run, data: 500.0)
     run = Run("digits", "none", TrainingSettings(epochs=3, batch_size=64), width=16, num_heads=2, patch_size=2)
     where = Places(tmp_path, tmp_path / "checkpoints", tmp_path / "data")
-    assert estimate({"first": run, "second": run}, where).startswith("2 runs to do, 0.00 G tokens; about 0.0 hours")
+    hours = 3 * 16 * (1437 + 120) / (16 * 64 / 500) / 3600
+    assert f"2 runs to do, 0.00 G tokens; about {2 * hours:.1f} hours" in estimate({"first": run, "second": run}, where)
     write_json(where.result("first"), {"epochs": [{}] * 3})
-    assert estimate({"first": run, "second": run}, where).startswith("1 runs to do")
+    assert f"1 runs to do, 0.00 G tokens; about {hours:.1f} hours" in estimate({"first": run, "second": run}, where)
     assert estimate({"first": run}, where) == "all runs are done"
