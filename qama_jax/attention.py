@@ -137,6 +137,10 @@ def qama_attention(
     locally constant. Read-outs of values are differentiable in the gate of the selection, its probability given the
     annealed state; see `qama_jax.readouts`. No gradient sees the solution jump.
 
+    Under `jax.export`, N may be symbolic where constraints settle what depends on it, the form of the couplings and the
+    steps of the default solver: `n >= 192` and `n > 8 D`, or else `n <= 2 D`; with `WindowReadout`, also whether n is
+    above `2 (3 r + k)`, and with `SelectedKeysReadout` above `2 k`.
+
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.
       key: [*batch, M, H, D]; in cross-attention, M keys of another sequence.

@@ -14,7 +14,15 @@ from flax import nnx
 from experiments import vit_cifar
 from experiments.data.images import load_images
 from experiments.data.prepared import DataNotFoundError
-from experiments.figures import draw_energies, draw_flips, draw_head_masks, draw_roc
+from experiments.figures import (
+    Curve,
+    draw_costs,
+    draw_energies,
+    draw_flips,
+    draw_head_masks,
+    draw_roc,
+    draw_variation,
+)
 from experiments.look import hamiltonians, look_inside
 from experiments.models.controls import FixedSelection, RandomSelection, UncoupledReadout
 from experiments.models.linear_attention import linear_attention
@@ -62,7 +70,15 @@ def test_resumed_run_is_the_same_run(tmp_path):
 
 @pytest.mark.parametrize(
     "arm",
-    ["qama", "softmax", "linear", "none", "qama --readout window --radius 5 --num-keys 4 --selection importance"],
+    [
+        "qama",
+        "softmax",
+        "linear",
+        "none",
+        "bigbird",
+        "linformer",
+        "qama --readout window --radius 5 --num-keys 4 --selection importance",
+    ],
 )
 def test_every_arm_learns(tmp_path, arm):
     result, _ = run(
@@ -147,7 +163,7 @@ def test_positions():
     np.testing.assert_allclose(positions[2, 4], np.concatenate(expected), rtol=1e-5)
 
 
-def make_model(attention):
+def make_model(attention, **changes):
     return SimpleViT(
         image_shape=(8, 8, 1),
         patch_size=2,
@@ -158,13 +174,26 @@ def make_model(attention):
         mlp_dim=32,
         attention=attention,
         rngs=nnx.Rngs(0),
+        **changes,
     )
 
 
 def test_patches_are_squares_of_the_image():
     image = jnp.arange(64.0).reshape(1, 8, 8, 1)
     patches = make_model(None)._patches(image)
-    np.testing.assert_array_equal(patches[0, 5], [18, 19, 26, 27])
+    np.testing.assert_array_equal(patches[0, 1, 1], [18, 19, 26, 27])
+
+
+def test_pooling_averages_whole_windows_of_patches():
+    """Those that do not fill a window are left out; positions are those of the pooled grid."""
+    image = np.random.default_rng(0).uniform(size=(1, 8, 8, 1)).astype(np.float32)
+    model = make_model(None, pool=(1, 3))
+    assert (model.grid, model.num_tokens) == ((4, 1), 4)
+    patches = image[0, :, :, 0].reshape(4, 2, 4, 2).swapaxes(1, 2).reshape(4, 4, 4)
+    expected = patches[:, :3].mean(1) @ np.asarray(model.embed.kernel) + np.asarray(model.embed.bias)
+    np.testing.assert_allclose(model.tokens(image)[0], expected + grid_positions(4, 1, 16), atol=1e-5)
+    with pytest.raises(ValueError, match=r"pool=\(5, 1\) must be between 1 and the \(4, 4\) patches"):
+        make_model(None, pool=(5, 1))
 
 
 def test_look_inside_sees_what_the_layer_does():
@@ -195,5 +224,11 @@ def test_figures(tmp_path):
     draw_flips(tmp_path / "flips.png", look)
     curve = {"auc": 0.75, "false_positive_rate": [0.0, 0.5, 1.0], "true_positive_rate": [0.0, 1.0, 1.0]}
     draw_roc(tmp_path / "roc.png", {"imdb": {"softmax": curve, "qama": curve}, "sst2": {"qama": curve}})
-    for name in ("masks.png", "energies.png", "flips.png", "roc.png"):
+    panel = {"softmax": Curve([1, 2], [[60.0, 61.0], [62.0]]), "softmax, paper": Curve([1, 2], [[59.0], [60.0]])}
+    draw_variation(tmp_path / "variation.png", {"mnist": panel, "cifar10": panel}, "heads")
+    lengths = {"1024": 4.0, "4096": 16.0}
+    arm = {"exponent": 1.0, "memory_exponent": 1.0, "temporary_bytes": lengths}
+    arm["seconds"] = {tokens: {"median_s": value} for tokens, value in lengths.items()}
+    draw_costs(tmp_path / "costs.png", {"lengths": [1024, 4096], "arms": {"qama": arm}})
+    for name in ("masks.png", "energies.png", "flips.png", "roc.png", "variation.png", "costs.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

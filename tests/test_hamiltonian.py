@@ -237,6 +237,11 @@ def _degenerate(kind):
         simplex = np.eye(5, dtype=np.float32)[:, None]
         query = key = np.broadcast_to(simplex, (5, 2, 5))
         value, importance = np.ones((5, 2, 5), np.float32), np.ones(5, np.float32)
+    elif kind == "cancelling":
+        # Two kinds of tokens, whose queries differ in one direction and whose keys in another.
+        pair = np.abs(query[:2]) * np.array([1, -1], np.float32)[:, None, None]
+        query, key = (signs[None, None] * pair[[0, 0, 1, 0, 1, 0]] for signs in (np.ones(4), np.array([1, -1, 1, -1])))
+        query, key = np.float32(query), np.float32(key * 3)
     elif kind == "zero":
         query, key, value = (np.zeros_like(a) for a in (query, key, value))
     elif kind == "one valid token":
@@ -248,7 +253,7 @@ def _degenerate(kind):
 
 @pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize(
-    "kind", ["one token", "equal tokens", "equal couplings", "zero", "one valid token", "no valid token"]
+    "kind", ["one token", "equal tokens", "equal couplings", "cancelling", "zero", "one valid token", "no valid token"]
 )
 def test_degenerate_problems_are_finite_and_couple_nothing(kind, long):
     inputs, mask = _degenerate(kind)
@@ -270,6 +275,24 @@ def test_degenerate_problems_are_finite_and_couple_nothing(kind, long):
     np.testing.assert_array_equal(hamiltonian.coupling.to_matrix(), 0)
     solution = qama_jax.solve(jax.random.key(0), hamiltonian, qama_jax.SimulatedBifurcation())
     assert np.isfinite(solution.energy)
+
+
+@pytest.mark.parametrize("exponent", [-100, -60, 60, 100])
+def test_scale_of_the_inputs_is_nothing(exponent):
+    """Squares of them leave the range of float32."""
+    query, key, value, importance = (jnp.asarray(a) for a in make_inputs(2, 6, 4))
+    bits = make_bits(2, 6)
+
+    def energy(query, key, value):
+        return qama_jax.attention_hamiltonian(query, key, value, importance).energy(bits)
+
+    scaled = [a * np.float32(2.0**exponent) for a in (query, key, value)]
+    assert energy(*scaled) == energy(query, key, value)
+    slopes, expected = jax.grad(energy, (0, 1, 2))(*scaled), jax.grad(energy, (0, 1, 2))(query, key, value)
+    for slope, ordinary in zip(slopes, expected, strict=True):
+        assert np.isfinite(slope).all()
+        if abs(exponent) == 60:
+            np.testing.assert_allclose(slope * np.float32(2.0**exponent), ordinary, rtol=1e-5, atol=1e-5)
 
 
 def test_figure_5_scale():

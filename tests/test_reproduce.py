@@ -236,6 +236,10 @@ def test_table_iii_against_hand_calculation():
     assert qama[2:4] == ("57.5 ± 0.7", "59.3 (-1.8)")
     assert qama[6:] == ("-3.5 / -1.0", "-2.1 / -2.7")
     assert "-3.5, beyond the 2.7 points" in table.note
+    text = [result_of("sst2", "softmax", 0, 0.80, 0.81)]
+    assert table_iii(text, {"sst2": 0.825, "imdb": 0.9}).rows[1:] == [
+        ("sst2", "bag of words", "82.5", "", "82.5", "", "+2.5 / +1.5", "")
+    ]
     values = result_of("cifar10", "qama", 0, 0.63, 0.64) | {"qama": {"readout": "WindowReadout()"}}
     assert table_iii([*results, values]).rows[2] == (
         "cifar10",
@@ -319,10 +323,17 @@ def test_fixed_selection_ignores_the_problem():
 
 def test_command_line():
     everything = command.parse_arguments([])
-    assert (everything.table, everything.figure, everything.budget) == (["I", "III"], [2, 3, 4, 5], "paper")
+    assert (everything.table, everything.figure) == (["I", "III", "IV", "V", "VII"], [2, 3, 4, 5, 6, 7])
+    assert everything.budget == "paper"
     one = command.parse_arguments(["--figure", "2", "--quick", "--datasets", "sst2"])
     assert (one.table, one.figure, one.study, one.budget) == ([], [2], [], "quick")
     asked = command._asked(table_runs(BUDGETS["quick"], DATASETS, (0,)), one)
     assert list(asked) == ["sst2_softmax_seed0", "sst2_qama_seed0"]
+    none = command.parse_arguments(["--table", "III", "--datasets", "imdb", "sst2", "--arms", "none"])
+    asked = command._asked(table_runs(BUDGETS["quick"], DATASETS, (0,)), none)
+    assert list(asked) == ["imdb_none_seed0", "sst2_none_seed0"]
+    figures = command.parse_arguments(["--figure", "6", "7"])
+    assert command._variants(figures) == ("IV", "V")
+    assert not command._asked(table_runs(BUDGETS["quick"], DATASETS, (0,)), figures)
     masks = command.parse_arguments(["--figure", "3", "--seeds", "4", "5"])
     assert list(command._asked(table_runs(BUDGETS["quick"], DATASETS, (4, 5)), masks)) == ["cifar10_qama_seed4"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -149,6 +150,21 @@ class TestJax:
         together = jax.jit(jax.vmap(self.attend, in_axes=(0, 0, 0, 0, None)))(keys, *arrays)
         apart = [self.attend(key, *(a[i] for a in arrays[:3]), arrays[3]) for i, key in enumerate(keys)]
         assert_close(together, jnp.stack(apart))
+
+    @pytest.mark.parametrize(("constraints", "tokens"), [(["n >= 192"], 200), (["n <= 8"], 7)])
+    def test_export_with_a_symbolic_number_of_tokens(self, constraints, tokens):
+        def attend(query):
+            return self.attend(jax.random.key(2), query, query, query, jnp.ones(4))
+
+        shape = jax.export.symbolic_shape("b, n, 2, 4", constraints=constraints)
+        exported = jax.export.export(jax.jit(attend))(jax.ShapeDtypeStruct(shape, jnp.float32))
+        query = jax.random.normal(jax.random.key(1), (1, tokens, 2, 4))
+        assert_close(exported.call(query), attend(query))
+
+    def test_export_needs_to_know_the_form(self):
+        query = jax.ShapeDtypeStruct(jax.export.symbolic_shape("n, 2, 4"), jnp.float32)
+        with pytest.raises(jax.core.InconclusiveDimensionOperation, match="'n' <= '8'"):
+            jax.export.export(jax.jit(lambda q: self.attend(jax.random.key(2), q, q, q, jnp.ones(4))))(query)
 
     def test_vmap_of_a_deterministic_layer(self, inputs):
         graph, state = nnx.split(make())

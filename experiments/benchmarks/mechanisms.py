@@ -62,10 +62,11 @@ def at_table_size(repeats: int) -> dict[str, Any]:
     """All mechanisms in one process, in turn."""
     arms = mechanisms(TABLE_SIZE["tokens"], TABLE_SIZE["head_dim"])
     arrays = inputs(*TABLE_SIZE.values())
-    calls = {name: functools.partial(gradients, attention, *arrays) for name, attention in arms.items()}
+    programs = {name: gradients.lower(attention, *arrays).compile() for name, attention in arms.items()}
+    calls = {name: functools.partial(program, *arrays) for name, program in programs.items()}
     rows = {}
     for name, seconds in interleave(calls, repeats).items():
-        rows[name] = summary(seconds) | {"temporary_bytes": _temporary_bytes(arms[name], arrays)}
+        rows[name] = summary(seconds) | {"temporary_bytes": _temporary_bytes(programs[name])}
         print(f"{name}: {rows[name]['median_s'] * 1e3:.1f} ms", flush=True)
     return TABLE_SIZE | {"arms": rows}
 
@@ -75,15 +76,12 @@ def scaling(repeats: int) -> dict[str, Any]:
     arms: dict[str, Any] = {}
     for tokens in LENGTHS:
         arrays = inputs(1, tokens, 1, HEAD_DIM)
-        attention = mechanisms(tokens, HEAD_DIM)
-        memory = {name: _temporary_bytes(function, arrays) for name, function in attention.items()}
-        calls = {
-            name: functools.partial(gradients, function, *arrays)
-            for name, function in attention.items()
-            if memory[name] < _MOST_BYTES
-        }
-        seconds = interleave(calls, repeats)
-        for name in attention:
+        arms_of_length = mechanisms(tokens, HEAD_DIM)
+        programs = {name: gradients.lower(attention, *arrays).compile() for name, attention in arms_of_length.items()}
+        memory = {name: _temporary_bytes(program) for name, program in programs.items()}
+        runnable = {name: program for name, program in programs.items() if memory[name] < _MOST_BYTES}
+        seconds = interleave({name: functools.partial(p, *arrays) for name, p in runnable.items()}, repeats)
+        for name in programs:
             row = arms.setdefault(name, {"seconds": {}, "temporary_bytes": {}})
             row["temporary_bytes"][str(tokens)] = memory[name]
             if name in seconds:
@@ -105,8 +103,8 @@ def exponent(values: dict[str, float]) -> float:
     return float(ratio / np.log(int(lengths[-1]) / int(lengths[0])))
 
 
-def _temporary_bytes(attention: Callable[..., jax.Array], arrays: jax.Array) -> int:
-    return gradients.lower(attention, *arrays).compile().memory_analysis().temp_size_in_bytes
+def _temporary_bytes(program: jax.stages.Compiled) -> int:
+    return program.memory_analysis().temp_size_in_bytes
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.reproduce import paper
 from experiments.reproduce.arms import ARMS, BASELINES, arm_of
-from experiments.reproduce.spread import Seeds, beside, by_seed, differences, mean, mean_and_spread, tested_difference
+from experiments.reproduce.spread import Seeds, beside, by_seed, differences, mean, mean_and_spread, paired_difference
 from experiments.reproduce.tables import Result, Table
 from experiments.reproduce.variants import HEADS
 from experiments.reproduce.variations import training_note
@@ -38,7 +38,7 @@ def table_vii(results: Mapping[str, Result]) -> Table:
             continue
         theirs = paper.MECHANISMS.get(arm)
         published = theirs.accuracies if theirs else paper.Accuracies(None, None)
-        against = "" if arm == "softmax" else tested_difference(best[arm], best.get("softmax", {}))
+        against = "" if arm == "softmax" else paired_difference(best[arm], best.get("softmax", {}))
         rows.append(
             (
                 settings[arm] or (ARMS | BASELINES)[arm].label,

@@ -17,7 +17,8 @@ from experiments.reproduce.tables import Table, factors_table, speed_table, step
 from experiments.reproduce.variants import HEADS, POOLS, STUDIES, pooled_tokens
 from experiments.reproduce.variations import heads_accuracy, pools_accuracy, table_iv, table_v, variation_panels
 
-_COSTS = Path(__file__).parents[1] / "results" / "benchmark_mechanisms.json"
+# Results that do not depend on the budget.
+_COMMON = Path(__file__).parents[1] / "results"
 
 
 class Results(NamedTuple):
@@ -33,6 +34,7 @@ class Results(NamedTuple):
       lengths: those of Table V.
       mechanisms: those that Table VII has besides.
       costs: the benchmark of mechanisms, None where it was not run.
+      words: what a bag of words reaches on each data set of texts.
       speed: of each data set, both arms side by side.
       look: what the trained model selects, see `Look`, and the image; None where it was not looked at.
     """
@@ -46,6 +48,7 @@ class Results(NamedTuple):
     lengths: dict[str, dict[str, Any]]
     mechanisms: dict[str, dict[str, Any]]
     costs: dict[str, Any] | None
+    words: dict[str, float]
     speed: dict[str, dict[str, Any]]
     look: dict[str, Any] | None
 
@@ -72,7 +75,8 @@ def read_results(output: Path) -> Results:
         finished["heads"],
         finished["lengths"],
         finished["mechanisms"],
-        _read(_COSTS),
+        _read(_COMMON / "benchmark_mechanisms.json"),
+        (_read(_COMMON / "bag_of_words.json") or {"accuracy": {}})["accuracy"],
         speed["datasets"],
         _read(output / "look.json"),
     )
@@ -83,7 +87,7 @@ def make_tables(results: Results) -> dict[str, Table]:
     tables = {}
     if results.runs:
         tables["I"] = table_i(results.runs.values())
-        tables["III"] = table_iii(results.runs.values())
+        tables["III"] = table_iii(results.runs.values(), results.words)
     if results.steps:
         tables["steps"] = steps_table(results.steps, results.gaps)
     if results.factors:

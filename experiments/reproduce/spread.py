@@ -38,7 +38,7 @@ def differences(found: Seeds, other: Seeds) -> Seeds:
     return {seed: found[seed] - other[seed] for seed in sorted(found.keys() & other.keys())}
 
 
-def tested_difference(found: Seeds, other: Seeds) -> str:
+def paired_difference(found: Seeds, other: Seeds) -> str:
     """Mean ± standard deviation of the differences, and from three seeds on the p of a paired t-test."""
     paired = differences(found, other)
     text = mean_and_spread(paired, "+.1f")

@@ -1,7 +1,7 @@
 """Tables from result files, beside the paper's figures."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from experiments.markdown import markdown_table
@@ -48,8 +48,13 @@ def table_i(results: Iterable[Result]) -> Table:
     )
 
 
-def table_iii(results: Iterable[Result]) -> Table:
-    """Accuracies of all arms."""
+def table_iii(results: Iterable[Result], words: Mapping[str, float] | None = None) -> Table:
+    """Accuracies of all arms.
+
+    Args:
+      results: the runs.
+      words: what a bag of words reaches on each data set of texts, as a share.
+    """
     arms: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         arms.setdefault((result["dataset"], arm_of(result)), []).append(result)
@@ -79,6 +84,11 @@ def table_iii(results: Iterable[Result]) -> Table:
                     for measure in ("last", "best")
                 )
             rows.append((*row, published))
+        softmax = arms.get((dataset, "softmax"))
+        if softmax and dataset in (words or {}):
+            reached = 100 * words[dataset]
+            loss = " / ".join(f"{reached - _mean(softmax, measure):+.1f}" for measure in ("last", "best"))
+            rows.append((dataset, "bag of words", f"{reached:.1f}", "", f"{reached:.1f}", "", loss, ""))
     note = "Test accuracy in per cent; differences in points."
     if losses:
         verdict = "within" if min(losses) >= -paper.LARGEST_LOSS else "beyond"

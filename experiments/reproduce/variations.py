@@ -7,7 +7,7 @@ from experiments.figures import Curve
 from experiments.reproduce import paper
 from experiments.reproduce.arms import arm_of
 from experiments.reproduce.budgets import IMAGES
-from experiments.reproduce.spread import Seeds, beside, by_seed, mean, mean_and_spread, tested_difference
+from experiments.reproduce.spread import Seeds, beside, by_seed, mean, mean_and_spread, paired_difference
 from experiments.reproduce.tables import Result, Table
 from experiments.reproduce.variants import HEADS, POOLS, VARIED
 
@@ -163,11 +163,11 @@ def _cells(accuracy: Accuracies, dataset: str, setting: Any, published: Mapping)
         beside(softmax, theirs.softmax),
         mean_and_spread(qama),
         beside(qama, theirs.qama),
-        tested_difference(qama, softmax),
+        paired_difference(qama, softmax),
         share,
         f"{_share(theirs.softmax, theirs.qama):+.2f} %",
         mean_and_spread(window),
-        tested_difference(window, softmax),
+        paired_difference(window, softmax),
     )
 
 

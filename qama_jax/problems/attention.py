@@ -221,7 +221,7 @@ def attention_hamiltonian(
     )
     check_shapes(query, key, value, importance, mask, select)
     # As many keys as queries are the same tokens, hidden as both.
-    query_mask = mask if len(query) == len(key) else None
+    query_mask = mask if query.shape[0] == key.shape[0] else None
     if select == "keys":
         return _build(key, query, value, importance, mask, query_mask, rho_0, gamma_0)
     return _build(query, key, value, importance, query_mask, mask, rho_0, gamma_0)

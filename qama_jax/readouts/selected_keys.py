@@ -41,9 +41,9 @@ class SelectedKeysReadout:
         """See `Readout`."""
         del importance
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
-        if len(key) <= 2 * self.num_keys:
+        if key.shape[0] <= 2 * self.num_keys:
             # Fewer operations than a gathering and its derivative, a scattering.
-            features = attend(query, key, value, selection.scatter(len(key))[:, None], dropout)
+            features = attend(query, key, value, selection.scatter(key.shape[0])[:, None], dropout)
         else:
             key, value = selection.gather(key), selection.gather(value)
             features = attend(query, key, value, selection.log_gates[:, None], dropout)

@@ -52,10 +52,10 @@ class WindowReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
-        tokens = len(query)
-        if len(key) != tokens:
+        tokens, keys = query.shape[0], key.shape[0]
+        if keys != tokens:
             raise ValueError(
-                f"WindowReadout needs as many keys as queries, {tokens}, got {len(key)}: a window is of neighbours in "
+                f"WindowReadout needs as many keys as queries, {tokens}, got {keys}: a window is of neighbours in "
                 "one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
             )
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
