@@ -50,6 +50,16 @@ def ising(size=6, seed=0):
     return qama_jax.Ising(couplings.astype(np.float32), fields), reference
 
 
+def qubo(size=6, seed=1):
+    """A matrix that is not symmetric."""
+    matrix = np.random.default_rng(seed).standard_normal((size, size)).astype(np.float32)
+    wide = matrix.astype(np.float64)
+    couplings = -(wide + wide.T)
+    np.fill_diagonal(couplings, 0)
+    colors = [[i] for i in range(size)]
+    return qama_jax.Qubo(matrix), Quadratic(couplings, -np.diag(wide), (size,), np.ones(size, bool), colors)
+
+
 def attention(tokens=5, heads=3, head_dim=2, seed=0, hidden=1):
     """The Hamiltonian of equation (3), one token of it padded."""
     rng = np.random.default_rng(seed)
