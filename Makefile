@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
+.PHONY: install demo test test-slow mutants lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -22,6 +22,10 @@ test: install
 
 test-slow: install
 	$(RUN) -m pytest -m slow
+
+# Breaks the package in one place at a time; what the tests let pass is in the file.
+mutants: install
+	$(RUN) tests/mutants.py --json tests/mutants.json
 
 lint: install
 	$(RUN) -m ruff check .

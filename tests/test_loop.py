@@ -100,6 +100,11 @@ class TestTheLoop:
         _, info = Walk(3).sample(KEY, PROBLEMS["ising"][0], None)
         keys = np.concatenate([info["keys"].reshape(12, -1), info["start"].reshape(3, -1)])
         assert len(np.unique(keys, axis=0)) == 15
+        # As they always were: other keys would be other results.
+        start_key, step_key = jax.random.split(KEY)
+        _, info = Walk(1).sample(KEY, PROBLEMS["ising"][0], None)
+        np.testing.assert_array_equal(info["start"][0], jax.random.key_data(start_key))
+        np.testing.assert_array_equal(info["keys"][0, 3], jax.random.key_data(jax.random.fold_in(step_key, 3)))
         _, info = Walk(1, random_steps=False).sample(KEY, PROBLEMS["ising"][0], None)
         np.testing.assert_array_equal(info["start"][0], jax.random.key_data(KEY))
 

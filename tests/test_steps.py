@@ -413,16 +413,19 @@ def best_moves(reference, bits):
     return moved.reshape(bits.shape), gains.reshape(bits.shape)
 
 
-@pytest.mark.parametrize("name", ["ising", "attention"])
-def test_descent(name):
+@pytest.mark.parametrize(
+    ("problem", "reference"),
+    [quadratic.ising(12, seed=3), quadratic.antiferromagnet(), quadratic.attention(8, 3, 2, seed=1)],
+    ids=["ising", "antiferromagnet", "attention"],
+)
+def test_descent(problem, reference):
     """Every move that gains `caution` times the best, tried together; caution falls after a success, else it rises."""
-    problem, reference = quadratic.ising(12, seed=3) if name == "ising" else quadratic.attention(8, 3, 2, seed=1)
     steps = jax.jit(functools.partial(descend, problem))
     outcomes = set()
     for seed in range(4):
         bits = draw_bits(reference, 1, seed)[0].astype(np.int64)
         start, caution, done, taken = jnp.asarray(bits, jnp.int8), 0.0, False, 0
-        for max_steps in range(1, 16):
+        for max_steps in range(1, 24):
             if not done:
                 moved, gains = best_moves(reference, bits)
                 best = gains.max()
