@@ -57,7 +57,7 @@ def ising(size=6, seed=0):
 
 
 def antiferromagnet(size=12):
-    """Each spin against all others, so that moves which lower the energy alone raise it together; but one, which is free."""
+    """All spins but the last against each other, so that moves which lower the energy alone raise it together."""
     couplings = np.eye(size, dtype=np.float32) - 1
     couplings[-1] = couplings[:, -1] = 0
     return spins(couplings, np.append(np.arange(1, size), 0).astype(np.float32) / 64)
