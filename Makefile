@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-precision
+.PHONY: install demo test test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,9 @@ test-slow: install
 docs: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'
 	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax
+# Breaks the package in one place at a time; what the tests let pass is in the file.
+mutants: install
+	$(RUN) tests/mutants.py --json tests/mutants.json
 
 lint: install
 	$(RUN) -m ruff check .

@@ -38,16 +38,39 @@ class Quadratic:
         return everywhere.reshape(-1, *self.shape)
 
 
+def spins(couplings, fields):
+    """Energies `-½ σᵀJσ - hᵀσ` over bits by σ = 2x - 1; J symmetric without a diagonal, both float32."""
+    problem = qama_jax.Ising(couplings, fields)
+    couplings, fields = np.asarray(couplings, np.float64), np.asarray(fields, np.float64)
+    linear, offset = 2 * fields - 2 * couplings.sum(1), fields.sum() - couplings.sum() / 2
+    size = len(fields)
+    colors = [[i] for i in range(size)]
+    return problem, Quadratic(4 * couplings, linear, (size,), np.ones(size, bool), colors, offset)
+
+
 def ising(size=6, seed=0):
-    """A problem of spins, and its energies over bits by σ = 2x - 1."""
+    """Random couplings and fields."""
     rng = np.random.default_rng(seed)
     matrix, fields = rng.standard_normal((size, size)).astype(np.float32), rng.standard_normal(size).astype(np.float32)
-    couplings = np.triu(matrix, 1).astype(np.float64)
-    couplings += couplings.T
-    linear = 2 * fields - 2 * couplings.sum(1)
-    offset = fields.astype(np.float64).sum() - couplings.sum() / 2
-    reference = Quadratic(4 * couplings, linear, (size,), np.ones(size, bool), [[i] for i in range(size)], offset)
-    return qama_jax.Ising(couplings.astype(np.float32), fields), reference
+    couplings = np.triu(matrix, 1)
+    return spins(couplings + couplings.T, fields)
+
+
+def antiferromagnet(size=12):
+    """All spins but the last against each other, so that moves which lower the energy alone raise it together."""
+    couplings = np.eye(size, dtype=np.float32) - 1
+    couplings[-1] = couplings[:, -1] = 0
+    return spins(couplings, np.append(np.arange(1, size), 0).astype(np.float32) / 64)
+
+
+def qubo(size=6, seed=1):
+    """A matrix that is not symmetric."""
+    matrix = np.random.default_rng(seed).standard_normal((size, size)).astype(np.float32)
+    wide = matrix.astype(np.float64)
+    couplings = -(wide + wide.T)
+    np.fill_diagonal(couplings, 0)
+    colors = [[i] for i in range(size)]
+    return qama_jax.Qubo(matrix), Quadratic(couplings, -np.diag(wide), (size,), np.ones(size, bool), colors)
 
 
 def attention(tokens=5, heads=3, head_dim=2, seed=0, hidden=1):

@@ -79,3 +79,5 @@ def check_schedule(name: str, schedule: Schedule) -> None:
     for value in schedule:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} must hold Python numbers, got {value!r} in {schedule!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must hold finite numbers, got {value!r} in {schedule!r}")
