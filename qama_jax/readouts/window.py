@@ -78,7 +78,7 @@ def _blockwise(
     radius: int,
     dropout: Dropout | None,
 ) -> Float[Array, "tokens heads head_dim"]:
-    """In blocks of queries, which see the tokens around their block, and the selected keys by a product of their own."""
+    """In blocks of queries, which see the tokens around it, and the selected keys by a product of their own."""
     tokens, heads, head_dim = query.shape
     size = _BLOCK * radius
     blocks = -(-tokens // size)
