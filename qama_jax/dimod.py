@@ -16,6 +16,10 @@ except ImportError as error:
     raise ImportError("qama_jax.dimod needs dimod: pip install 'qama-jax[dimod]'") from error
 
 
+# Range of the largest bias that needs no scaling. Energies are dimod's, so that scaling shows nowhere.
+_HELD = 1e-12, 1e12
+
+
 class DimodSampler(dimod.Sampler):
     """A dimod sampler that runs a solver of qama_jax.
 
@@ -76,9 +80,15 @@ class DimodSampler(dimod.Sampler):
           that ran.
 
         Raises:
-          ValueError: if an argument is out of range, or `num_reads` is given and the solver has no such setting.
+          ValueError: if an argument is out of range, `num_reads` is given and the solver has no such setting, or the
+            model has constraints, or a bias that is not finite.
         """
         self.remove_unknown_kwargs(**kwargs)
+        if isinstance(bqm, dimod.ConstrainedQuadraticModel | dimod.DiscreteQuadraticModel):
+            raise ValueError(
+                f"bqm must have no constraints, got a {type(bqm).__name__}; turn them into penalties by "
+                "`bqm, invert = dimod.cqm_to_bqm(cqm)`, and samples back by `invert`"
+            )
         seed = choose_seed(seed)
         solver = self.solver if num_reads is None else self._with_num_reads(num_reads)
         model = dimod.BinaryQuadraticModel(bqm, dtype=np.float64)
@@ -86,7 +96,8 @@ class DimodSampler(dimod.Sampler):
         if model.num_variables == 0:
             bits = np.zeros((solver.num_reads, 0), np.int8)
         else:
-            bits = np.asarray(solve(jax.random.key(seed), Qubo.from_bqm(model), solver, initial_bits=start).reads)
+            problem = Qubo.from_bqm(_scaled(model))
+            bits = np.asarray(solve(jax.random.key(seed), problem, solver, initial_bits=start).reads)
         samples = 2 * bits - 1 if model.vartype is dimod.SPIN else bits
         info = {"seed": seed, "solver": repr(solver)}
         return dimod.SampleSet.from_samples_bqm((samples, model.variables), model, info=info)
@@ -101,7 +112,21 @@ class DimodSampler(dimod.Sampler):
                 f"num_reads is no setting of {type(self.solver).__name__}, which makes {self.solver.num_reads}; "
                 "leave it out"
             )
+        if isinstance(num_reads, np.integer):
+            num_reads = int(num_reads)
         return dataclasses.replace(self.solver, num_reads=num_reads)
+
+
+def _scaled(model: dimod.BinaryQuadraticModel) -> dimod.BinaryQuadraticModel:
+    """The model itself, or, where float32 could not hold it, divided by a power of 2, with the same lowest states."""
+    biases = model.to_numpy_vectors()
+    largest = max(np.max(np.abs(array), initial=0) for array in (biases.linear_biases, biases.quadratic.biases))
+    if largest == 0 or not np.isfinite(largest) or _HELD[0] <= largest <= _HELD[1]:
+        return model
+    scaled = model.copy()
+    scaled.scale(2.0 ** -np.round(np.log2(largest)))
+    scaled.offset = 0
+    return scaled
 
 
 def _initial_bits(initial_states: Any, model: dimod.BinaryQuadraticModel, num_reads: int) -> np.ndarray:

@@ -186,6 +186,16 @@ def test_seeds():
     np.testing.assert_array_equal(repeated.record.sample, fresh.record.sample)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-40, 1e19, 1e300])
+def test_models_of_any_scale(scale):
+    """The lowest state is that of the model, whose energies are dimod's, in float64."""
+    model = random_model("SPIN")
+    lowest = model.energies(all_samples(model)[1]).min()
+    model.scale(scale)
+    sampleset = DimodSampler(qama_jax.Exhaustive()).sample(model)
+    np.testing.assert_allclose(sampleset.first.energy, lowest * scale, rtol=1e-6)
+
+
 def test_num_reads_replaces_that_of_the_solver():
     sampler = DimodSampler(qama_jax.SimulatedBifurcation(num_steps=10))
     model = random_model("BINARY")
@@ -193,7 +203,7 @@ def test_num_reads_replaces_that_of_the_solver():
     sampleset = sampler.sample(model, num_reads=5)
     assert len(sampleset) == 5
     assert "num_reads=5" in sampleset.info["solver"]
-    assert len(sampler.sample_qubo({(0, 1): 1.0}, num_reads=3)) == 3
+    assert len(sampler.sample_qubo({(0, 1): 1.0}, num_reads=np.int64(3))) == 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +252,15 @@ def test_unknown_arguments_warn_as_dimod_has_it():
         (lambda model: DimodSampler().sample(model, seed=2**32), "seed must be an integer between"),
         (lambda model: DimodSampler().sample(model, seed=1.0), "seed must be an integer between"),
         (lambda model: DimodSampler().sample(model, initial_states={"a": 1}), "a value for each variable"),
+        (lambda model: DimodSampler().sample(dimod.ConstrainedQuadraticModel()), r"dimod\.cqm_to_bqm\(cqm\)"),
+        (
+            lambda model: DimodSampler().sample(dimod.BinaryQuadraticModel({"a": np.nan}, {}, 0, "SPIN")),
+            "linear bias nan at the variable 'a'",
+        ),
+        (
+            lambda model: DimodSampler().sample(dimod.BinaryQuadraticModel({}, {("a", "b"): np.inf}, 0, "SPIN")),
+            r"quadratic bias inf at the variables \('a', 'b'\)|\('b', 'a'\)",
+        ),
         (lambda model: DimodSampler().sample(model, initial_states=dict.fromkeys(LABELS, 0)), "vartype SPIN"),
         (
             lambda model: DimodSampler().sample(model, initial_states=[dict.fromkeys(LABELS, 1)] * 3),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+import scipy.sparse
 
 import qama_jax
 
@@ -80,6 +81,67 @@ def test_problems_are_batched_by_vmap(matrix):
     np.testing.assert_allclose(energies, [matrix.sum(), 2 * matrix.sum()], rtol=1e-4)
 
 
+LARGE = [[3_000_000_000, 0], [0, -5_000_000_000]]
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [LARGE, np.array(LARGE), scipy.sparse.csr_array(np.array(LARGE)), [[2**70, 0], [0, 2**70 + 1]]],
+    ids=["lists", "NumPy", "SciPy", "beyond int64"],
+)
+def test_large_integers(matrix):
+    """Floats for JAX, which would wrap them, and the integers themselves for exact energies."""
+    expected = matrix.toarray() if scipy.sparse.issparse(matrix) else np.array(matrix, dtype=object)
+    qubo = qama_jax.Qubo(matrix)
+    np.testing.assert_allclose(qubo.matrix, np.asarray(expected, float), rtol=1e-6)
+    for bits in ([1, 0], [0, 1], [1, 1]):
+        energy = sum(int(expected[i, i]) for i in range(2) if bits[i])
+        assert qubo.exact_energy(bits) == energy
+        assert isinstance(qubo.exact_energy(bits), int)
+    ising = qama_jax.Ising(np.array([[0, 2**40 + 1], [2**40 + 1, 0]]), np.array([2**50 + 1, 0]), 2**45 + 1)
+    assert ising.exact_energy([1, 1]) == -(2**40) - 2**50 + 2**45 - 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16], ids=["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(dtype):
+    matrix = np.random.default_rng(0).normal(0, 300, (100, 100)).astype(dtype)
+    bits = np.random.default_rng(1).integers(0, 2, 100).astype(np.int8)
+    wide = matrix.astype(np.float64)
+    for given in (matrix, jnp.asarray(matrix)):
+        qubo = qama_jax.Qubo(given)
+        assert qubo.dtype == np.float32
+        np.testing.assert_allclose(qubo.energy(jnp.asarray(bits)), bits @ wide @ bits, rtol=1e-5)
+        np.testing.assert_allclose(qubo.exact_energy(bits), bits @ wide @ bits, rtol=1e-12)
+
+
+def test_exact_energies_of_reals_are_those_of_float64(matrix):
+    wide = matrix.astype(np.float64) + 1e-9
+    bits = oracle.all_states(7)
+    expected = np.einsum("ri,ij,rj->r", bits, wide, bits) + 0.1
+    np.testing.assert_allclose(qama_jax.Qubo(wide, 0.1).exact_energy(bits), expected, rtol=1e-13)
+    spins = 2.0 * bits - 1
+    expected = -np.einsum("ri,ij,rj->r", spins, wide - np.diag(np.diag(wide)), spins) / 2 - spins @ wide[0]
+    np.testing.assert_allclose(qama_jax.Ising(wide, wide[0]).exact_energy(bits), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e19, 1e25])
+def test_scales_do_not_overflow(matrix, scale):
+    """Squares of such couplings are beyond float32."""
+    large, small = qama_jax.Qubo(matrix * np.float64(scale)), qama_jax.Qubo(matrix)
+
+    @jax.jit
+    def scales(qubo):
+        return qubo.coupling_scale(), -qubo.lowest_eigenvalue(), *qubo.flip_energy_range()
+
+    found, expected = np.array(scales(large), np.float64), np.array(scales(small), np.float64)
+    np.testing.assert_allclose(found / scale, expected, rtol=1e-4)
+
+
+def test_nothing_is_checked_inside_of_transformations(matrix):
+    energy = jax.jit(lambda matrix: qama_jax.Ising(jnp.triu(matrix)).energy(jnp.ones(7)))(matrix * np.float32(np.nan))
+    assert np.isnan(energy)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -89,6 +151,20 @@ def test_problems_are_batched_by_vmap(matrix):
         (lambda: qama_jax.Qubo(np.zeros((2, 2)), offset=[1.0, 2.0]), "offset must be a scalar"),
         (lambda: qama_jax.Qubo(np.zeros((2, 2), complex)), "matrix must be real"),
         (lambda: qama_jax.Qubo("matrix"), "matrix must be an array"),
+        (lambda: qama_jax.Qubo([[1, 2], [3]]), "matrix must be an array"),
+        (lambda: qama_jax.Qubo({(0, 1): 1.0}), r"got a dict; pass qama_jax\.Qubo\.from_bqm\(.*from_qubo"),
+        (lambda: qama_jax.Ising({0: 1.0}), r"got a dict; pass qama_jax\.Ising\.from_bqm\(.*from_ising"),
+        (lambda: qama_jax.Qubo(dimod.BinaryQuadraticModel("SPIN")), r"pass qama_jax\.Qubo\.from_bqm\(model\)"),
+        (lambda: qama_jax.Qubo.from_bqm(dimod.ConstrainedQuadraticModel()), r"dimod\.cqm_to_bqm"),
+        (lambda: qama_jax.Qubo([[0.0, np.nan], [0.0, 1.0]]), r"matrix\[0, 1\] is nan; every entry must be finite"),
+        (lambda: qama_jax.Qubo(jnp.array([[jnp.inf]])), r"matrix\[0, 0\] is inf"),
+        (lambda: qama_jax.Qubo(scipy.sparse.csr_array([[np.nan]])), r"matrix\[0\] is nan"),
+        (lambda: qama_jax.Qubo([[1.0]], np.nan), "offset is nan"),
+        (lambda: qama_jax.Ising(np.zeros((2, 2)), [0.0, -np.inf]), r"fields\[1\] is -inf"),
+        (lambda: qama_jax.Qubo([[1e35]]), "matrix has coefficients up to 1e\\+35, whose energies overflow float32"),
+        (lambda: qama_jax.Qubo([[1e-40]]), "float32 loses such small energies; divide all coefficients by 1e-40"),
+        (lambda: qama_jax.Ising([[0.0, 1.0], [0.0, 0.0]]), r"couplings is triangular.*pass couplings \+ couplings\.T"),
+        (lambda: qama_jax.Ising(scipy.sparse.csr_array([[0, 0], [1, 0]])), "couplings is triangular"),
         (lambda: qama_jax.Ising(np.zeros((2, 3))), "couplings must be square"),
         (lambda: qama_jax.Ising(np.zeros((2, 2)), np.zeros(3)), "fields must have shape"),
     ],

@@ -29,6 +29,7 @@ from qama_jax.problems.files import read_problem as read_problem
 from qama_jax.problems.files import read_rudy as read_rudy
 from qama_jax.problems.files import write_problem as write_problem
 from qama_jax.problems.ising import Ising as Ising
+from qama_jax.problems.quadratic import FixedProblem as FixedProblem
 from qama_jax.problems.qubo import Qubo as Qubo
 from qama_jax.problems.sparse import SparseCouplings as SparseCouplings
 from qama_jax.problems.stacking import stack_problems as stack_problems

@@ -10,7 +10,7 @@ import scipy.sparse
 from jaxtyping import Array, Float, Int8, Num
 
 if TYPE_CHECKING:
-    from qama_jax.problems.blocks import Blocks
+    from qama_jax.problems.blocks import Blocks, ColorBlocks
     from qama_jax.problems.sweeps import Sweeper
 
 _Class = TypeVar("_Class", bound=type)
@@ -100,8 +100,8 @@ class Problem:
         """The problem arranged for sweeps over single bits."""
         raise NotImplementedError
 
-    def blocks(self) -> "Blocks":
-        """The problem arranged for updates of all bits at once."""
+    def blocks(self) -> "Blocks | ColorBlocks":
+        """The problem arranged for updates of as many bits at once as the structure of its couplings allows."""
         raise NotImplementedError
 
     def clamp(self, bits: Bits) -> Bits:

@@ -1,4 +1,4 @@
-"""Updates of all bits at once: the two-block form of a quadratic energy.
+"""Updates of many bits at once: the two-block form of a quadratic energy, and blocks of one colour.
 
 Where the couplings are `C = B Bᵀ` off the diagonal, the Boltzmann distribution of the bits is the marginal of a joint
 distribution with Gaussian variables z, one for each column of B (Hubbard-Stratonovich):
@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.problems.base import Bits, register_pytree
+from qama_jax.problems.sparse_sweeps import SparseSweeper
+from qama_jax.problems.sweeps import Sweeper
 
 
 @register_pytree
@@ -35,7 +37,7 @@ class Blocks:
     Attributes:
       couplings: the couplings within each head, by their factor B.
       linear: b, [heads, tokens].
-      penalty: λ, what two heads pay for the same token; 0 for dense problems.
+      penalty: λ, what two heads pay for the same token.
       exists: [heads, tokens], where there is a bit that is not held fixed at 0.
     """
 
@@ -77,11 +79,35 @@ class Blocks:
         return jnp.moveaxis(new, 0, 1)
 
 
-def dense_blocks(couplings: Float[Array, "n n"], linear: Float[Array, "n"]) -> Blocks:
-    """Of the energy `-linearᵀx - ½ xᵀ couplings x`; a shift of the diagonal makes C a square, O(n³) once."""
-    values, vectors = jnp.linalg.eigh(couplings)
-    shift = jnp.maximum(-values[0], 0)
-    factor = vectors * jnp.sqrt(jnp.maximum(values + shift, 0))[None]
-    diagonal = jnp.full_like(linear, 1) * shift
-    exists = jnp.ones((1, linear.size), bool)
-    return Blocks(CouplingFactor(factor[None], diagonal[None]), linear[None], jnp.zeros((), linear.dtype), exists)
+@register_pytree
+@dataclasses.dataclass(frozen=True, eq=False)
+class ColorBlocks:
+    """Any problem, the bits of a step of its sweeper being a block. States are [replicas, steps, bits].
+
+    For couplings that are no square, Gaussian variables would need a shift of the diagonal by the lowest eigenvalue,
+    which holds every bit where it is. Bits of one colour are independent of each other without any: on a sparse
+    problem all those of a colour move at once, on a dense one each alone.
+    """
+
+    sweeper: Sweeper | SparseSweeper
+
+    def arrange(self, bits: Bits) -> Float[Array, "replicas steps bits"]:
+        """From bits [replicas, *problem.shape] to a state."""
+        return jnp.swapaxes(self.sweeper.arrange(bits), 0, 1)
+
+    def restore(self, state: Float[Array, "replicas steps bits"], shape: tuple[int, ...]) -> Bits:
+        """From a state to bits [replicas, *shape]."""
+        return self.sweeper.restore(jnp.swapaxes(state, 0, 1), shape)
+
+    def update(
+        self, key: Key[Array, ""], state: Float[Array, "replicas steps bits"], beta: Float[Array, "replicas"]
+    ) -> Float[Array, "replicas steps bits"]:
+        """Draws the bits block by block, given all others: heat-bath, exact at any fixed beta."""
+        state = jnp.swapaxes(state, 0, 1)
+        noise = jax.random.logistic(key, state.shape, state.dtype)
+
+        def choose(noise, bits, field):
+            del bits
+            return (beta[:, None] * field + noise > 0).astype(field.dtype)
+
+        return jnp.swapaxes(self.sweeper.sweep(state, noise, choose), 0, 1)

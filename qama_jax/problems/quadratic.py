@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Int8, Num
 
 from qama_jax.problems.base import Problem
-from qama_jax.problems.blocks import Blocks, dense_blocks
+from qama_jax.problems.blocks import ColorBlocks
 from qama_jax.problems.bqm import import_dimod, terms_of_bqm
 from qama_jax.problems.inputs import check_range, check_square
 from qama_jax.problems.sparse import SparseCouplings, check_dense_size, is_worth_it
@@ -26,6 +26,26 @@ Matrix = Float[Array, "n n"] | SparseCouplings
 # For the largest eigenvalue in magnitude, then for the lowest. Outlying ones, which matter most, converge fastest; a
 # bulk edge is met to a few percent, and on sparse graphs to a tenth.
 _POWER_ITERATIONS = 10, 20
+
+
+class FixedProblem(NamedTuple):
+    """A problem of which some bits are held fixed.
+
+    Attributes:
+      problem: over the free bits.
+      bits: int8 [n], the fixed ones; 0 where they are free.
+      free: [k], the indices of the free ones.
+    """
+
+    problem: "Quadratic"
+    bits: np.ndarray
+    free: np.ndarray
+
+    def expand(self, bits: Num[Array, "*reads k"]) -> Int8[Array, "*reads n"]:
+        """All bits, from the free ones; usable under `jax.jit` and `jax.vmap`."""
+        bits = jnp.asarray(bits).astype(jnp.int8)
+        everywhere = jnp.broadcast_to(jnp.asarray(self.bits), (*bits.shape[:-1], self.bits.size))
+        return everywhere.at[..., self.free].set(bits)
 
 
 class Quadratic(Problem):
@@ -110,8 +130,8 @@ class Quadratic(Problem):
             return sparse_sweeper(self._matrix, self._factor, self.linear)
         return dense_sweeper(self.couplings_of_bits(), self.linear)
 
-    def blocks(self) -> Blocks:
-        return dense_blocks(self.couplings_of_bits(), self.linear)
+    def blocks(self) -> ColorBlocks:
+        return ColorBlocks(self.sweeper())
 
     def terms(self) -> Terms:
         """The energy term by term, on the host: with the numbers that the problem was made from, before rounding.
@@ -140,6 +160,43 @@ class Quadratic(Problem):
             raise ValueError(f"bits must be [{self.shape[0]}] or [reads, {self.shape[0]}], got shape {states.shape}")
         energies = self.terms().energies(np.atleast_2d(states))
         return energies.tolist()[0] if states.ndim == 1 else energies
+
+    def fix(self, bits: Num[Array, "n"], mask: Bool[Array, "n"]) -> FixedProblem:
+        """Holds some bits fixed: the problem of the others, of equal energies, and the way back.
+
+        Runs on the host: which bits are fixed is known when a program is compiled, as is the smaller shape.
+
+        Args:
+          bits: [n]; those that the mask leaves free do not matter.
+          mask: bool [n], true for the bits to fix.
+
+        Returns:
+          A `FixedProblem`: `problem` over the free bits, in their order, and `expand`, which gives all bits.
+
+        Raises:
+          ValueError: if a shape or type does not fit, or no bit is left free.
+
+        Example:
+          >>> import jax, qama_jax
+          >>> qubo = qama_jax.Qubo([[1.0, -3.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, -1.0]])
+          >>> fixed = qubo.fix([1, 0, 0], mask=[True, False, False])
+          >>> solution = qama_jax.solve(jax.random.key(0), fixed.problem, qama_jax.Exhaustive())
+          >>> fixed.expand(solution.bits).tolist(), float(solution.energy)
+          ([1, 1, 0], -1.0)
+        """
+        values, mask = np.asarray(bits), np.asarray(mask)
+        if values.shape != self.shape or mask.shape != self.shape or mask.dtype != bool:
+            raise ValueError(
+                f"bits and the boolean mask must have shape {self.shape}, got {values.shape}, and {mask.shape} of "
+                f"{mask.dtype}"
+            )
+        if not np.isin(values[mask], (0, 1)).all():
+            raise ValueError("bits must be 0 or 1 where the mask fixes them")
+        if mask.all():
+            raise ValueError("mask must leave a bit free; for the energy of a whole state, use exact_energy")
+        values = np.where(mask, values, 0).astype(np.int8)
+        reduced = self.terms().fixed(values.astype(np.int64), mask)
+        return FixedProblem(type(self).from_terms(reduced), values, np.flatnonzero(~mask))
 
     def to_bqm(self, labels: Iterable[Hashable] | None = None) -> "dimod.BinaryQuadraticModel":
         """The same problem as a dimod model in float64: equal energies, state by state; of vartype SPIN for `Ising`.

@@ -75,6 +75,21 @@ class Terms:
         """The terms of minus the energy."""
         return dataclasses.replace(self, linear=-self.linear, values=-self.values, offset=-self.offset)
 
+    def fixed(self, bits: np.ndarray, mask: np.ndarray) -> "Terms":
+        """The energy as a function of the variables outside `mask`, those inside having the values of `bits`."""
+        known = np.where(mask, 2 * bits - 1 if self.spins else bits, 0)
+        places = np.cumsum(~mask) - 1
+        row_known, column_known = mask[self.rows], mask[self.columns]
+        linear = self.linear.copy()
+        np.add.at(linear, self.rows, self.values * known[self.columns])
+        np.add.at(linear, self.columns, self.values * known[self.rows])
+        offset = (
+            self.offset + _total(self.linear * known) + _total(self.values * known[self.rows] * known[self.columns])
+        )
+        free = ~row_known & ~column_known
+        rows, columns = places[self.rows[free]], places[self.columns[free]]
+        return Terms(linear[~mask], rows, columns, self.values[free], offset, self.spins)
+
     def padded(self, size: int) -> "Terms":
         """With more variables at the end, which no term has."""
         return dataclasses.replace(self, linear=np.pad(self.linear, (0, size - self.size)))
@@ -126,6 +141,8 @@ def make_terms(
     offset = as_numbers(offset, offset_name)
     if offset.shape != ():
         raise ValueError(f"{offset_name} must be a scalar, got shape {offset.shape}")
+    if offset.dtype == np.float64 and float(offset).is_integer():
+        offset = np.array(int(offset), dtype=object)  # which leaves integers exact
     if any(array.dtype == np.float64 for array in (values, linear, offset)):
         values, linear = (array.astype(np.float64) for array in (values, linear))
     elif _total(abs(values)) + _total(abs(linear)) + abs(int(offset)) >= _SAFE // 8:
