@@ -48,6 +48,8 @@ from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import Readout as Readout
 from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts import WindowReadout as WindowReadout
+from qama_jax.search import SearchResult as SearchResult
+from qama_jax.search import search as search
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive
@@ -59,6 +61,7 @@ from qama_jax.solvers import SimulatedBifurcation as SimulatedBifurcation
 from qama_jax.solvers import Solution as Solution
 from qama_jax.solvers import Solver as Solver
 from qama_jax.solvers import SteepestDescent as SteepestDescent
+from qama_jax.solvers import auto_solver as auto_solver
 from qama_jax.solvers import solve as solve
 from qama_jax.stages import Annealer as Annealer
 from qama_jax.stages import EnergyDistribution as EnergyDistribution

@@ -24,6 +24,7 @@
 True
 """
 
+from qama_jax.solvers.auto import auto_solver as auto_solver
 from qama_jax.solvers.base import Solution as Solution
 from qama_jax.solvers.base import Solver as Solver
 from qama_jax.solvers.base import solve as solve

@@ -1,0 +1,3 @@
+"""The command `qama-jax`."""
+
+from qama_jax.cli.main import main as main

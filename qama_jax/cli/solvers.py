@@ -1,0 +1,95 @@
+"""Solvers by their names on the command line, and their settings."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+import qama_jax.solvers
+from qama_jax.problems import Problem
+from qama_jax.solvers import Solver
+from qama_jax.solvers.auto import auto_solver
+
+AUTO = "auto"
+
+
+def solver_classes() -> dict[str, type]:
+    """The solvers of `qama_jax.solvers` by their names in kebab-case."""
+    return {
+        re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower(): value
+        for name, value in vars(qama_jax.solvers).items()
+        if isinstance(value, type)
+        and dataclasses.is_dataclass(value)
+        and value.__dataclass_params__.frozen
+        and (hasattr(value, "num_reads") or "num_reads" in value.__dataclass_fields__)
+        and hasattr(value, "sample")
+    }
+
+
+def list_solvers(options: argparse.Namespace) -> None:
+    """Prints the names of all, or the settings of one."""
+    classes = solver_classes()
+    if options.name is None:
+        described = {AUTO: inspect.getdoc(auto_solver)} | {name: inspect.getdoc(cls) for name, cls in classes.items()}
+        width = max(map(len, described))
+        for name, text in described.items():
+            print(f"{name:{width}}  {text.splitlines()[0]}")
+        return
+    fields = dataclasses.fields(classes[options.name])
+    for field in fields:
+        print(f"{field.name} = {_default(field)}")
+    if not fields:
+        print(f"{options.name} has no settings")
+
+
+def make_solver(options: argparse.Namespace, problem: Problem) -> Solver:
+    """The solver that the options name, with their settings.
+
+    Raises:
+      ValueError: if it does not take them.
+    """
+    chosen = auto_solver(problem, options.time_limit) if options.solver == AUTO else None
+    solver_class = type(chosen) if chosen else solver_classes()[options.solver]
+    names = [field.name for field in dataclasses.fields(solver_class)]
+    settings = dict(_parse_setting(text, names, options.solver) for text in options.set)
+    if len(settings) < len(options.set):
+        raise ValueError("--set: a setting is there twice; keep one")
+    if options.reads is not None:
+        if "num_reads" not in names:
+            raise ValueError(f"--reads: {options.solver} makes {solver_class.num_reads} by its nature; leave it out")
+        if "num_reads" in settings:
+            raise ValueError("--reads and --set num_reads say the same; keep one")
+        settings["num_reads"] = options.reads
+    try:
+        solver = dataclasses.replace(chosen, **settings) if chosen else solver_class(**settings)
+        hash(solver)
+    except TypeError as error:
+        raise ValueError(
+            f"--set: {options.solver} does not take these settings ({error}); "
+            f"see `qama-jax solvers {options.solver}`, and write sequences as tuples"
+        ) from error
+    return solver
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return "(required)" if field.default is dataclasses.MISSING else repr(field.default)
+
+
+def _parse_setting(text: str, names: list[str], solver: str) -> tuple[str, Any]:
+    if solver == AUTO:
+        raise ValueError(f"--set {text}: name the solver whose setting it is by --solver")
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: expected NAME=VALUE")
+    if name not in names:
+        raise ValueError(f"--set: {solver} has no setting {name!r}; it has {', '.join(names) or 'none'}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ValueError(
+            f"--set: the value of {name} is no Python literal: {value}; write strings in quotes, \"{name}='text'\""
+        ) from error
