@@ -1,4 +1,4 @@
-"""What users of Flax's attention rely on beside its arguments: defaults, precedence, streams, what is sown."""
+"""What users of Flax's attention rely on beside its arguments: defaults, precedence, streams, sowing, metadata."""
 
 import functools
 

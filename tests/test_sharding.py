@@ -177,7 +177,7 @@ SENT |= {f"explicit: {name}": SENT[name] for name in ("batch, layer", "problems"
 @pytest.mark.parametrize("name", SENT)
 def test_same_result_without_needless_communication(measured, name):
     case = measured[name]
-    assert case["difference"] <= 1e-6
+    assert case["difference"] <= 2e-6
     assert case["spread"]
     for operation, size in case["collectives"]:
         assert size <= SENT[name].get(operation, 0)
