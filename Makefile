@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow mutants lint benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-precision
+.PHONY: install demo test test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ test-slow: install
 mutants: install
 	$(RUN) tests/mutants.py --json tests/mutants.json
 
+docs: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'
+	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax
+
 lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -49,6 +53,9 @@ benchmark-layer: install
 
 benchmark-readouts: install
 	$(RUN) -m experiments.benchmarks.readouts
+
+benchmark-mechanisms: install
+	$(RUN) -m experiments.benchmarks.mechanisms
 
 benchmark-precision: install
 	$(RUN) -m experiments.benchmarks.precision

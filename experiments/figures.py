@@ -1,8 +1,8 @@
 """The figures of the paper, in one style."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,9 +14,32 @@ import matplotlib.pyplot as plt
 
 # Colour-blind safe (Okabe and Ito).
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
-_COLOURS = {"softmax": _BLUE, "qama": _ORANGE}
+_COLOURS = {
+    "softmax": _BLUE,
+    "qama": _ORANGE,
+    "window": "#009E73",
+    "none": "0.5",
+    "linear": "#999933",
+    "longformer": "#CC79A7",
+    "bigbird": "#56B4E9",
+    "linformer": "#E69F00",
+    "performer": "#882255",
+    "reformer": "black",
+}
 _STYLE = {"font.size": 9, "axes.titlesize": 9, "figure.titlesize": 10, "legend.frameon": False}
 plt.rcParams.update(_STYLE)
+
+
+class Curve(NamedTuple):
+    """Accuracies of one arm.
+
+    Attributes:
+      places: on the axis.
+      values: at each place, of every seed, per cent.
+    """
+
+    places: Sequence[float]
+    values: Sequence[Sequence[float]]
 
 
 def draw_roc(path: Path, curves: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
@@ -119,6 +142,56 @@ def draw_flips(path: Path, look: Look) -> None:
     )
     flat.set(xlabel="token", ylabel="head", yticks=range(1, heads + 1), title="The same, above the solution")
     figure.colorbar(heat, ax=flat, label="energy change (dimensionless)")
+    _save(figure, path)
+
+
+def draw_variation(path: Path, panels: Mapping[str, Mapping[str, Curve]], label: str) -> None:
+    """Figures 6 and 7: accuracy over a setting, mean and standard deviation over the seeds.
+
+    Args:
+      path: PNG file to write.
+      panels: of each data set, curves by arm; those of the paper end with ", paper".
+      label: of the axis, which is logarithmic.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.6), squeeze=False, layout="constrained")
+    for axis, (dataset, curves) in zip(axes[0], panels.items(), strict=True):
+        for name, (places, values) in curves.items():
+            arm = name.removesuffix(", paper")
+            means = [np.mean(seeds) for seeds in values]
+            if name != arm:
+                axis.plot(places, means, color=_COLOURS[arm], marker="x", linestyle=":", alpha=0.6, label=name)
+                continue
+            spread = [np.std(seeds, ddof=1) if len(seeds) > 1 else 0 for seeds in values]
+            axis.errorbar(places, means, spread, color=_COLOURS[arm], marker="o", markersize=4, capsize=3, label=name)
+        ticks = sorted({place for curve in curves.values() for place in curve.places})
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set(title=dataset, xlabel=label, ylabel="best test accuracy, %")
+    axes[0, 0].legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_costs(path: Path, scaling: Mapping[str, Any]) -> None:
+    """Time and temporary memory of each mechanism over the length.
+
+    Args:
+      path: PNG file to write.
+      scaling: that part of the result file of the benchmark of mechanisms.
+    """
+    figure, (time, memory) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    for name, arm in scaling["arms"].items():
+        seconds = {int(tokens): row["median_s"] * 1e3 for tokens, row in arm["seconds"].items()}
+        megabytes = {int(tokens): value / 1e6 for tokens, value in arm["temporary_bytes"].items()}
+        for axis, values, slope in ((time, seconds, "exponent"), (memory, megabytes, "memory_exponent")):
+            axis.loglog(
+                values.keys(), values.values(), marker="o", color=_COLOURS[name], label=f"{name}, {arm[slope]:.2f}"
+            )
+    time.set(xlabel="tokens", ylabel="forward + backward, ms", title="Time, and exponent of the length")
+    memory.set(xlabel="tokens", ylabel="temporary memory, MB", title="Memory, and exponent of the length")
+    for axis in (time, memory):
+        axis.set_xticks(scaling["lengths"], [f"{tokens:,}" for tokens in scaling["lengths"]], minor=False)
+        axis.minorticks_off()
+        axis.legend(fontsize=7)
     _save(figure, path)
 
 

@@ -2,15 +2,16 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
 from experiments.data import images, text
 from experiments.data.dataset import Dataset
+from experiments.models import baselines
 from experiments.models.block import AttentionFactory
 from experiments.models.controls import SELECTIONS, FixedSelection, RandomSelection, UncoupledReadout
 from experiments.models.linear_attention import LinearAttention
@@ -22,7 +23,7 @@ from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
 from qama_jax.solvers import Solver
 
 DATASETS = (*images.NAMES, *text.NAMES)
-ATTENTION = ("qama", "softmax", "linear", "none")
+ATTENTION = ("qama", "softmax", "linear", "none", *baselines.NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Run:
       num_heads: attention heads.
       mlp_dim: hidden features of the perceptrons.
       patch_size: side of the patches of an image.
+      pool: rows and columns of patches that are averaged before the blocks, see `SimpleViT`.
       vocabulary: number of token ids of a text.
       length: tokens of a text; longer ones are cut.
       train_examples: the first so many; None for all.
@@ -48,6 +50,7 @@ class Run:
       rho_0: ρ₀ of QAMA.
       gamma_0: γ₀ of QAMA.
       importance_scale: standard deviation of W_ε at the start, in QAMA.
+      study: what the run is for, in its result file; may be empty.
     """
 
     dataset: str
@@ -58,6 +61,7 @@ class Run:
     num_heads: int = 8
     mlp_dim: int = 256
     patch_size: int = 4
+    pool: tuple[int, int] = (1, 1)
     vocabulary: int = 8000
     length: int = 512
     train_examples: int | None = None
@@ -68,6 +72,7 @@ class Run:
     rho_0: float = 0.16
     gamma_0: float = 0.8
     importance_scale: float = 0.05
+    study: str = ""
 
     def __post_init__(self):
         for name, choices in (("attention", ATTENTION), ("selection", SELECTIONS)):
@@ -94,7 +99,7 @@ class Run:
 
     def model_maker(self, data: Dataset) -> Callable[[nnx.Rngs], nnx.Module]:
         """Makes the model of this run for these data from random streams."""
-        return functools.partial(_make_model, self._model_settings(data), self._attention())
+        return functools.partial(_make_model, self._model_settings(data), self._attention(data))
 
     def description(self, data: Dataset) -> dict[str, Any]:
         """What the result file says of the run besides the training settings."""
@@ -108,7 +113,11 @@ class Run:
         # Result files of before there were read-outs are still those of the paper's.
         if self.readout != EnergyReadout() or self.selection != "annealed":
             qama |= {"readout": repr(self.readout), "selection": self.selection}
-        return {
+        # The same holds for those of before there were studies in the header, and baselines.
+        header: dict[str, Any] = {"study": self.study} if self.study else {}
+        if self.attention in baselines.NAMES:
+            header["baseline"] = repr(self._baseline(data))
+        return header | {
             "dataset": self.dataset,
             "attention": self.attention,
             "train_examples": len(data.train_labels),
@@ -126,7 +135,9 @@ class Run:
     def num_tokens(self, data: Dataset) -> int:
         """Length of the token sequence."""
         shape = data.train_inputs.shape
-        return shape[1] if self.is_text else (shape[1] // self.patch_size) * (shape[2] // self.patch_size)
+        if self.is_text:
+            return shape[1]
+        return math.prod(side // self.patch_size // window for side, window in zip(shape[1:3], self.pool, strict=True))
 
     def execute(
         self,
@@ -159,21 +170,30 @@ class Run:
         }
         if self.is_text:
             return {"vocabulary": self.vocabulary} | common
-        pixels = data.train_inputs.astype(np.float32)
-        return {
-            "image_shape": data.train_inputs.shape[1:],
-            "patch_size": self.patch_size,
-            "pixel_mean": tuple(pixels.mean((0, 1, 2)).tolist()),
-            "pixel_deviation": tuple(pixels.std((0, 1, 2)).tolist()),
-        } | common
+        mean, deviation = data.channel_moments
+        return (
+            {
+                "image_shape": data.train_inputs.shape[1:],
+                "patch_size": self.patch_size,
+                "pixel_mean": mean,
+                "pixel_deviation": deviation,
+            }
+            | ({} if self.pool == (1, 1) else {"pool": self.pool})
+            | common
+        )
 
-    def _attention(self) -> AttentionFactory:
+    def _baseline(self, data: Dataset) -> baselines.Baseline:
+        return baselines.make_baseline(self.attention, tokens=self.num_tokens(data), seed=self.training.seed)
+
+    def _attention(self, data: Dataset) -> AttentionFactory:
         if self.attention == "none":
             return None
         if self.attention == "softmax":
             return nnx.MultiHeadAttention
         if self.attention == "linear":
             return LinearAttention
+        if self.attention in baselines.NAMES:
+            return self._baseline(data).layer
         solver, readout = self.solver, self.readout
         if self.selection != "annealed":
             solver = RandomSelection() if self.selection == "random" else FixedSelection()

@@ -1,4 +1,26 @@
-"""Quantum annealing multi-head attention for JAX and Flax, in linear time and memory."""
+"""Quantum annealing multi-head attention for JAX and Flax, in linear time and memory.
+
+Three stages make the attention of QAMA. `QuboConstruction` turns queries, keys and values into the energy of a
+selection of tokens by heads, the `AttentionHamiltonian`; `Annealer` finds a selection of low energy, detached from
+gradients; `EnergyDistribution`, or another read-out, makes features of it. `QAMAAttention` is all three behind the
+interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the same in Linen.
+
+| | names |
+|---|---|
+| layer | `QAMAAttention`; its stages as modules: `QuboConstruction`, `Annealer`, `EnergyDistribution` |
+| functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian`, `distribute_energy` |
+| read-outs | `EnergyReadout`, `WindowReadout`, `SelectedKeysReadout`, `LinearReadout`; protocol `Readout` |
+| problems | `AttentionHamiltonian`, `Qubo`, `Ising`; `Problem` is what a solver sees of one |
+| files | `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
+| solvers | `solve`, `Solution`; protocol `Solver`; `qama_jax.dimod.DimodSampler` makes a dimod sampler of any |
+| dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
+| sampling | `SimulatedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
+| others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines |
+
+Guides: `qama_jax.solvers` says which solver to choose and how to write one, `qama_jax.readouts` the same of read-outs,
+`qama_jax.problems` why all of it is linear, `qama_jax.hardware` how to run on a machine, `qama_jax.analysis` how to
+judge what a solver finds.
+"""
 
 from qama_jax import analysis as analysis
 from qama_jax import checkpoint as checkpoint
@@ -9,10 +31,7 @@ from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
 from qama_jax.distribution import distribute_energy as distribute_energy
 from qama_jax.hardware import CimSolver as CimSolver
-from qama_jax.nnx import Annealer as Annealer
-from qama_jax.nnx import EnergyDistribution as EnergyDistribution
 from qama_jax.nnx import QAMAAttention as QAMAAttention
-from qama_jax.nnx import QuboConstruction as QuboConstruction
 from qama_jax.problems import AttentionHamiltonian as AttentionHamiltonian
 from qama_jax.problems import Ising as Ising
 from qama_jax.problems import Problem as Problem
@@ -37,3 +56,6 @@ from qama_jax.solvers import Solution as Solution
 from qama_jax.solvers import Solver as Solver
 from qama_jax.solvers import SteepestDescent as SteepestDescent
 from qama_jax.solvers import solve as solve
+from qama_jax.stages import Annealer as Annealer
+from qama_jax.stages import EnergyDistribution as EnergyDistribution
+from qama_jax.stages import QuboConstruction as QuboConstruction

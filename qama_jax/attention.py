@@ -5,16 +5,17 @@ paper's `distribute_energies`), and their composition `qama_attention`. All are 
 for one problem over the batch.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Bool, Float, Int8, Key
 
+from qama_jax.batching import over_batch
 from qama_jax.distribution import distribute_energy
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
-from qama_jax.readouts import EnergyReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solution, Solver, check_key, solve
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -60,12 +61,12 @@ def build_hamiltonians(
     """`attention_hamiltonian` for every element of the batch; the leaves carry the batch dimensions."""
     check_shapes(query, key, value, importance, mask, select)
 
-    def build(query, key, value, mask):
+    def build(query, key, value, mask, importance):
         return attention_hamiltonian(
             query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0, select=select
         )
 
-    return _over_batch(build, query.shape[:-3])(query, key, value, mask)
+    return over_batch(build, query.shape[:-3], importance)(query, key, value, mask)
 
 
 @functools.partial(jax.jit, static_argnames="solver", inline=True)
@@ -73,7 +74,7 @@ def anneal(rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solv
     """`solve` for every element of the batch, each with a key of its own; detached."""
     check_key(rng, "rng")
     batch = hamiltonians.linear.shape[:-2]
-    return _over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
+    return over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
 
 
 @functools.partial(jax.jit, inline=True)
@@ -81,8 +82,7 @@ def distribute_energies(
     hamiltonians: AttentionHamiltonian, bits: Int8[Array, "*batch heads tokens"], importance: Float[Array, "head_dim"]
 ) -> Float[Array, "*batch tokens heads head_dim"]:
     """`distribute_energy` for every element of the batch."""
-    distribute = functools.partial(distribute_energy, importance=importance)
-    return _over_batch(distribute, bits.shape[:-2])(hamiltonians, bits)
+    return over_batch(distribute_energy, bits.shape[:-2], importance)(hamiltonians, bits)
 
 
 @functools.partial(jax.jit, static_argnames="readout", inline=True)
@@ -94,14 +94,24 @@ def read_out(
     key: Float[Array, "*batch keys heads head_dim"],
     value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
+    dropout: Dropout | None = None,
 ) -> Float[Array, "*batch tokens heads head_dim"]:
     """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian."""
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
+    batch = query.shape[:-3]
 
-    def read(hamiltonian, solution, query, key, value):
-        return readout.read(hamiltonian, solution, query, key, value, importance)
+    if dropout is None:
+        features = over_batch(readout.read, batch, importance)(hamiltonians, solutions, *tensors)
+    elif dropout.broadcast:
+        features = over_batch(readout.read, batch, importance, dropout)(hamiltonians, solutions, *tensors)
+    else:
 
-    return _over_batch(read, query.shape[:-3])(hamiltonians, solutions, *tensors).astype(query.dtype)
+        def read(key, *arguments):
+            return readout.read(*arguments, dataclasses.replace(dropout, key=key))
+
+        keys = jax.random.split(dropout.key, batch)
+        features = over_batch(read, batch, importance)(keys, hamiltonians, solutions, *tensors)
+    return features.astype(query.dtype)
 
 
 def qama_attention(
@@ -171,12 +181,6 @@ def qama_attention(
 @functools.partial(jax.jit, inline=True)
 def diagnose(hamiltonians: AttentionHamiltonian, solution: Solution) -> AttentionDiagnostics:
     """The diagnostics of solved problems; leaves carry the batch dimensions."""
-    token_energy = _over_batch(AttentionHamiltonian.token_energy, solution.energy.shape)
+    token_energy = over_batch(AttentionHamiltonian.token_energy, solution.energy.shape)
     detached = jax.lax.stop_gradient(hamiltonians)
     return AttentionDiagnostics(solution.bits, solution.energy, token_energy(detached, solution.bits))
-
-
-def _over_batch(function: Callable[..., Any], batch: tuple[int, ...]) -> Callable[..., Any]:
-    for _ in batch:
-        function = jax.vmap(function)
-    return function

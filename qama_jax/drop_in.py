@@ -16,11 +16,8 @@ def check_settings(
         raise ValueError(f"qkv_features={qkv_features} must be divisible by num_heads={num_heads}")
     if attention_fn is not flax_attention_fn:
         raise ValueError("attention_fn is what QAMAAttention replaces; use Flax's MultiHeadAttention to choose one")
-    if dropout_rate != 0.0:
-        raise ValueError(
-            f"dropout_rate={dropout_rate} would drop softmax weights, which QAMA has not; "
-            "leave it 0 and apply Flax's Dropout to the output"
-        )
+    if not 0 <= dropout_rate < 1:
+        raise ValueError(f"dropout_rate must be a probability, at least 0 and below 1, got {dropout_rate}")
 
 
 def check_decode(decode: bool | None) -> None:
@@ -71,5 +68,5 @@ def complete_inputs(
 
 
 def evaluation_key() -> Key[Array, ""]:
-    """The key of deterministic layers: always the same, so that evaluation is reproducible."""
+    """The key of layers that are deterministic or have no random stream: always the same."""
     return jax.random.key(0)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 from qama_jax.attention import anneal, build_hamiltonians, diagnose, read_out
 from qama_jax.drop_in import check_decode, check_settings, complete_inputs, evaluation_key
 from qama_jax.padding import key_padding
-from qama_jax.readouts import EnergyReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -26,12 +26,13 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
 
     The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
 
-    Random keys come from the call's `dropout_rng`, else from the stream `anneal`, else from `dropout`. Deterministic
-    layers, and layers that are being initialised, anneal from one fixed key.
+    Random keys come from the call's `dropout_rng`, else from the first that there is of the streams `anneal`,
+    `dropout` and `params`. Deterministic layers, layers that are being initialised, and layers in training without any
+    of these anneal from one fixed key.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, autoregressive decoding, attention dropout, another `attention_fn` or einsum for attention
-    weights. Values belong to the queries with the default read-out, to the keys with all others, as in Flax.
+    queries or heads, autoregressive decoding, another `attention_fn` or einsum for attention weights. Values belong to
+    the queries with the default read-out, to the keys with all others, as in Flax.
 
     Attributes:
       solver: minimises the Hamiltonians; see the solvers of `qama_jax`.
@@ -39,6 +40,10 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
+      dropout_rate: unless deterministic, entries of what the read-out weighs tokens by are 0 with this probability and
+        divided by one minus it otherwise: attention weights, gates of `LinearReadout`, energies of `EnergyReadout`.
+        Needs the stream `dropout`, for which, as in all of Flax, `params` serves too.
+      broadcast_dropout: drop the same entries in all heads and all elements of the batch.
       dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
       force_fp32_for_softmax: energies are computed in float32 in any case.
       **: all other fields as in `flax.linen.MultiHeadDotProductAttention`.
@@ -92,7 +97,8 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
           [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
 
         Raises:
-          ValueError: if an argument or field cannot be honoured, shapes disagree, or there is no random stream.
+          ValueError: if an argument or field cannot be honoured, or shapes disagree.
+          InvalidRngError: if dropout has no random stream.
         """
         qkv_features = self.qkv_features or inputs_q.shape[-1]
         self._check_fields(qkv_features)
@@ -136,8 +142,9 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             gamma_0=self.gamma_0,
             select=self.readout.select,
         )
-        solution = anneal(self._anneal_key(deterministic, dropout_rng), hamiltonians, self.solver)
-        features = read_out(self.readout, hamiltonians, solution, query, key, value, importance)
+        rng, dropout = self._random(deterministic, dropout_rng)
+        solution = anneal(rng, hamiltonians, self.solver)
+        features = read_out(self.readout, hamiltonians, solution, query, key, value, importance, dropout)
         if padding is not None:
             features = padding.mark(features)
         if sow_weights:
@@ -167,20 +174,26 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} computes with attention weights, which QAMA has not; leave it None")
 
-    def _anneal_key(self, deterministic: bool | None, dropout_rng: Key[Array, ""] | None) -> Key[Array, ""]:
+    def _random(
+        self, deterministic: bool | None, dropout_rng: Key[Array, ""] | None
+    ) -> tuple[Key[Array, ""], Dropout | None]:
+        """The key of the annealer, and the dropout where there is any."""
         if deterministic or self.is_initializing():
-            return evaluation_key()
-        rng = dropout_rng
-        if rng is None:
-            stream = next((name for name in ("anneal", "dropout") if self.has_rng(name)), None)
-            if stream is None:
-                raise ValueError(
-                    "the annealer needs the random stream `anneal` (or `dropout`): pass rngs={'anneal': key} to apply, "
-                    "or deterministic=True"
-                )
-            rng = self.make_rng(stream)
-        # Flax takes keys of the old kind, raw arrays, wherever it takes typed ones.
-        return rng if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(rng)
+            return evaluation_key(), None
+        drops = self.dropout_rate > 0
+        if dropout_rng is not None:
+            rng = _typed(dropout_rng)
+            rng, dropout_rng = jax.random.split(rng) if drops else (rng, None)
+        else:
+            stream = next((name for name in ("anneal", "dropout", "params") if self.has_rng(name)), None)
+            rng = evaluation_key() if stream is None else _typed(self.make_rng(stream))
+            dropout_rng = _typed(self.make_rng("dropout")) if drops else None
+        return rng, Dropout(dropout_rng, self.dropout_rate, self.broadcast_dropout) if drops else None
+
+
+def _typed(rng: Key[Array, ""]) -> Key[Array, ""]:
+    # Flax takes keys of the old kind, raw arrays, wherever it takes typed ones.
+    return rng if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(rng)
 
 
 class _Importance(nn.Module):

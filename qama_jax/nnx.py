@@ -1,4 +1,4 @@
-"""Flax NNX modules: the three stages of QAMA, and the drop-in for `nnx.MultiHeadAttention`."""
+"""Flax NNX module: the drop-in for `nnx.MultiHeadAttention`."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,136 +9,16 @@ from flax import nnx
 from flax.nnx.nn.attention import default_kernel_init
 from flax.nnx.nn.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn
-from jaxtyping import Array, Bool, Float, Int8, Key
+from jaxtyping import Array, Bool, Float
 
-from qama_jax.attention import anneal, build_hamiltonians, diagnose, distribute_energies, read_out
-from qama_jax.drop_in import check_decode, check_settings, complete_inputs, evaluation_key
+from qama_jax.attention import diagnose, read_out
+from qama_jax.drop_in import check_decode, check_settings, complete_inputs
 from qama_jax.padding import key_padding
-from qama_jax.problems.attention import AttentionHamiltonian, Select
-from qama_jax.readouts import EnergyReadout, Readout, check_readout
-from qama_jax.solvers.base import Solution, Solver
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.solvers.base import Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
-
-
-class QuboConstruction(nnx.Module):
-    """First stage: from queries, keys and values to Hamiltonians, equations (3), (4) and (10).
-
-    Attributes:
-      importance: the learnable W_ε, [head_dim].
-
-    Args:
-      head_dim: D.
-      rho_0: ρ₀ of equation (10).
-      gamma_0: γ₀ of equation (10).
-      importance_init: initialiser of W_ε. The importances are standardised, so that its scale matters for the output
-        alone, of which it is the initial scale: small, so that a layer starts quiet beside the residual stream.
-      param_dtype: type of W_ε.
-      select: whose tokens the bits select, "queries" or "keys".
-      rngs: gives the stream `params`.
-    """
-
-    def __init__(
-        self,
-        head_dim: int,
-        *,
-        rho_0: float = 0.16,
-        gamma_0: float = 0.8,
-        importance_init: Initializer = nnx.initializers.normal(0.05),
-        param_dtype: Dtype = jnp.float32,
-        select: Select = "queries",
-        rngs: nnx.Rngs,
-    ):
-        self.rho_0 = rho_0
-        self.gamma_0 = gamma_0
-        self.select = select
-        self.importance = nnx.Param(importance_init(rngs.params(), (head_dim,), param_dtype))
-
-    def __call__(
-        self,
-        query: Float[Array, "*batch tokens heads head_dim"],
-        key: Float[Array, "*batch keys heads head_dim"],
-        value: Float[Array, "*batch selected heads head_dim"],
-        mask: Bool[Array, "*batch keys"] | None = None,
-    ) -> AttentionHamiltonian:
-        """Hamiltonians whose leaves carry the batch dimensions; see `qama_jax.attention_hamiltonian`."""
-        return build_hamiltonians(
-            query,
-            key,
-            value,
-            self.importance[...],
-            mask=mask,
-            rho_0=self.rho_0,
-            gamma_0=self.gamma_0,
-            select=self.select,
-        )
-
-
-class Annealer(nnx.Module):
-    """Second stage: low-energy states of a batch of Hamiltonians.
-
-    Keys come from the stream `anneal` of the call's `rngs`, else of the constructor's; `dropout` serves where there
-    is no `anneal`. A deterministic annealer uses one fixed key, so that equal inputs give equal outputs.
-
-    Args:
-      solver: any solver of `qama_jax`.
-      deterministic: whether to use the fixed key; `module.eval()` sets it.
-      rngs: random streams, kept as a fork.
-    """
-
-    def __init__(
-        self,
-        solver: Solver = SimulatedBifurcation(),
-        *,
-        deterministic: bool | None = None,
-        rngs: nnx.Rngs | nnx.RngStream | None = None,
-    ):
-        self.solver = solver
-        self.deterministic = deterministic
-        stream = _anneal_stream(rngs)
-        self.stream = nnx.data(None if stream is None else stream.fork())
-
-    def __call__(
-        self,
-        hamiltonians: AttentionHamiltonian,
-        *,
-        deterministic: bool | None = None,
-        rngs: nnx.Rngs | nnx.RngStream | None = None,
-    ) -> Solution:
-        """Solutions whose leaves carry the batch dimensions; see `qama_jax.solve`.
-
-        Raises:
-          ValueError: if not deterministic and there is no random stream.
-        """
-        if deterministic is None:
-            deterministic = self.deterministic
-        return anneal(self._key(bool(deterministic), rngs), hamiltonians, self.solver)
-
-    def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
-        if deterministic:
-            return evaluation_key()
-        stream = _anneal_stream(rngs) or self.stream
-        if stream is None:
-            raise ValueError(
-                "the annealer needs the random stream `anneal` (or `dropout`): pass rngs=nnx.Rngs(anneal=0) to the "
-                "constructor or to the call, or deterministic=True"
-            )
-        return stream()
-
-
-class EnergyDistribution(nnx.Module):
-    """Third stage of the paper: from a selection to features, equation (5), as `EnergyReadout` makes them.
-
-    It has no parameters: W_ε is shared with the first stage.
-    """
-
-    def __call__(
-        self,
-        hamiltonians: AttentionHamiltonian,
-        bits: Int8[Array, "*batch heads tokens"],
-        importance: Float[Array, "head_dim"],
-    ) -> Float[Array, "*batch tokens heads head_dim"]:
-        """Features; see `qama_jax.distribute_energy`."""
-        return distribute_energies(hamiltonians, bits, importance)
+from qama_jax.stages import Annealer, QuboConstruction
+from qama_jax.streams import draw, first_stream
 
 
 class QAMAAttention(nnx.MultiHeadAttention):
@@ -151,8 +31,13 @@ class QAMAAttention(nnx.MultiHeadAttention):
     The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, causal attention, autoregressive decoding, attention dropout, another `attention_fn`. Values
-    belong to the queries with the default read-out, to the keys with all others, as in Flax.
+    queries or heads, causal attention, autoregressive decoding, another `attention_fn`. Values belong to the queries
+    with the default read-out, to the keys with all others, as in Flax.
+
+    Each call in training anneals with a new key of the stream `anneal`, or `dropout` where there is no `anneal`.
+    Without either, it anneals with the one fixed key of evaluation. Drawing from a stream changes the layer: plain
+    `jax.jit`, `jax.grad` or `jax.lax.scan` over it need `nnx.jit` and its like, `nnx.split` and `nnx.merge`, or
+    `model.eval()`.
 
     Args:
       num_heads: H.
@@ -162,9 +47,12 @@ class QAMAAttention(nnx.MultiHeadAttention):
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
-      deterministic: anneal from one fixed key; `model.eval()` sets it, `model.train()` unsets it.
+      dropout_rate: unless deterministic, entries of what the read-out weighs tokens by are 0 with this probability and
+        divided by one minus it otherwise: attention weights, gates of `LinearReadout`, energies of `EnergyReadout`.
+      broadcast_dropout: drop the same entries in all heads and all elements of the batch.
+      deterministic: anneal from one fixed key, drop nothing; `model.eval()` sets it, `model.train()` unsets it.
       dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
-      rngs: random streams: `params`, and `anneal` (or `dropout`) for the annealer.
+      rngs: random streams: `params`, `anneal` (or `dropout`) for the annealer, `dropout` for dropout.
       **: all other arguments as in `flax.nnx.MultiHeadAttention`.
 
     Raises:
@@ -243,6 +131,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             dtype=dtype,
             param_dtype=param_dtype,
             broadcast_dropout=broadcast_dropout,
+            dropout_rate=dropout_rate,
             deterministic=deterministic,
             precision=precision,
             kernel_init=kernel_init,
@@ -315,7 +204,8 @@ class QAMAAttention(nnx.MultiHeadAttention):
           [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
 
         Raises:
-          ValueError: if an argument cannot be honoured, or shapes disagree.
+          ValueError: if an argument cannot be honoured, shapes disagree, or dropout has no random stream.
+          TraceContextError: if a transformation of JAX holds the stream that is to advance.
         """
         if is_causal:
             raise ValueError("is_causal=True: QAMA selects tokens once for all queries; use nnx.MultiHeadAttention")
@@ -342,8 +232,10 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if mask is not None:
             padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
         hamiltonians = self.qubo(query, key, value, None if padding is None else padding.visible)
-        solution = self.annealer(hamiltonians, deterministic=deterministic, rngs=rngs)
-        features = read_out(self.readout, hamiltonians, solution, query, key, value, self.qubo.importance[...])
+        # By name, as `nnx.tabulate` cannot show dataclasses among positional arguments.
+        solution = self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
+        dropout = None if deterministic or self.dropout_rate == 0 else self._dropout(rngs)
+        features = read_out(self.readout, hamiltonians, solution, query, key, value, self.qubo.importance[...], dropout)
         if padding is not None:
             features = padding.mark(features)
         if sow_weights:
@@ -355,16 +247,14 @@ class QAMAAttention(nnx.MultiHeadAttention):
         """Refused: QAMA has no autoregressive cache."""
         raise ValueError("QAMA has no autoregressive cache; use nnx.MultiHeadAttention for decoding")
 
+    def _dropout(self, rngs: nnx.Rngs | nnx.RngStream | None) -> Dropout:
+        stream = first_stream(rngs, "dropout") or self.rngs
+        if stream is None:
+            raise ValueError(
+                f"dropout_rate={self.dropout_rate} needs the random stream `dropout`: pass rngs=nnx.Rngs(dropout=0) to "
+                "the call, leave keep_rngs=True, or pass deterministic=True"
+            )
+        return Dropout(draw(stream), self.dropout_rate, self.broadcast_dropout)
+
     def _for_every_head(self, array: Float[Array, "*batch tokens kv_heads head_dim"]) -> Float[Array, "..."]:
         return jnp.repeat(array, self.num_heads // self.num_kv_heads, axis=-2)
-
-
-def _anneal_stream(rngs: nnx.Rngs | nnx.RngStream | None) -> nnx.RngStream | None:
-    if rngs is None or isinstance(rngs, nnx.RngStream):
-        return rngs
-    for name in ("anneal", "dropout"):
-        try:
-            return getattr(rngs, name)
-        except AttributeError:
-            continue
-    return None

@@ -106,8 +106,12 @@ def gate(problem, reads, beta, n):
     return sum(gates) / len(gates)
 
 
-def weighted_attention(query, key, value, weights):
-    """Softmax attention [N, H, D] with a factor for each key, weights [H, N, M]; 0 for queries that see no key."""
+def weighted_attention(query, key, value, weights, kept=1):
+    """Softmax attention [N, H, D] with a factor for each key, weights [H, N, M]; 0 for queries that see no key.
+
+    `kept`, broadcastable to [H, N, M], multiplies what the softmax gives.
+    """
+    kept = np.broadcast_to(kept, weights.shape)
     features = np.zeros(query.shape, np.result_type(query, key, value, weights))
     for t in range(query.shape[1]):
         for i in range(query.shape[0]):
@@ -115,7 +119,7 @@ def weighted_attention(query, key, value, weights):
             if seen.any():
                 logits = key[seen, t] @ query[i, t] / np.sqrt(query.shape[2])
                 terms = weights[t, i, seen] * np.exp(logits - logits.real.max())
-                features[i, t] = terms @ value[seen, t] / terms.sum()
+                features[i, t] = (terms * kept[t, i, seen]) @ value[seen, t] / terms.sum()
     return features
 
 
@@ -135,12 +139,16 @@ def window(valid, radius):
     return (np.abs(position[:, None] - position) <= radius) & valid
 
 
-def linear_attention(query, key, value, weights):
-    """Linear attention [N, H, D] with the features elu + 1 and a factor for each key, weights [H, M]."""
+def linear_attention(query, key, value, weights, kept=1):
+    """Linear attention [N, H, D] with the features elu + 1 and a factor for each key, weights [H, M].
+
+    `kept`, broadcastable to [H, M], multiplies what division by the total gives.
+    """
+    kept = np.broadcast_to(kept, weights.shape)[:, None]
 
     def positive(x):
         return np.where(x.real > 0, x + 1, np.exp(np.where(x.real > 0, 0, x)))
 
     pairs = np.einsum("nhd,mhd->hnm", positive(query), positive(key)) * weights[:, None]
     total = pairs.sum(-1, keepdims=True)
-    return np.einsum("hnm,mhd->nhd", pairs / np.where(total.real > 0, total, 1), value)
+    return np.einsum("hnm,mhd->nhd", kept * pairs / np.where(total.real > 0, total, 1), value)

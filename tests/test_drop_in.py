@@ -424,7 +424,7 @@ def zeros(*shape):
     ("settings", "inputs", "call", "message"),
     [
         ({"attention_fn": lambda *a, **k: None}, [], {}, "attention_fn is what"),
-        ({"dropout_rate": 0.1}, [], {}, "dropout_rate=0.1 .* Flax's Dropout"),
+        ({"dropout_rate": 1.0}, [], {}, "dropout_rate must be a probability, at least 0 and below 1, got 1.0"),
         ({"readout": "window"}, [], {}, "readout must be an instance such as"),
         ({"readout": qama_jax.WindowReadout()}, [zeros(2, 5, 16)], {}, "as many keys as queries, 10, got 5"),
         (

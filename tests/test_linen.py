@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen
+from flax import linen, nnx
 
 import qama_jax.linen
 
@@ -60,9 +60,23 @@ def test_keys_of_the_old_kind(variables):
     assert bits(variables, dropout_rng=jax.random.PRNGKey(1))() == bits(variables, dropout_rng=jax.random.key(1))()
 
 
-def test_a_missing_stream_is_named(variables):
-    with pytest.raises(ValueError, match=r"stream `anneal` .* pass rngs=\{'anneal': key\} to apply, or deterministic"):
-        bits(variables)()
+def test_without_a_stream_the_key_is_that_of_evaluation(variables):
+    assert bits(variables)() == bits(variables, deterministic=True)()
+
+
+def test_params_serves_where_there_is_no_other_stream(variables):
+    """As for all that draws in Flax, and as `ToNNX` calls it."""
+    one, two = jax.random.key(1), jax.random.key(2)
+    assert bits(variables)(params=one) != bits(variables)(params=two)
+    assert bits(variables)(params=one, anneal=two) == bits(variables)(anneal=two)
+
+
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.5])
+def test_bridge_to_nnx_asks_for_no_more_streams_than_dropout(dropout_rate):
+    bridged = nnx.bridge.ToNNX(LAYER.clone(dropout_rate=dropout_rate), rngs=nnx.Rngs(0)).lazy_init(INPUTS)
+    first, second = bridged(INPUTS), bridged(INPUTS)
+    assert np.abs(first - second).max() > 1e-3
+    np.testing.assert_array_equal(bridged(INPUTS, deterministic=True), bridged(INPUTS, deterministic=True))
 
 
 def test_initialisation_needs_no_stream_and_uses_none():
@@ -78,11 +92,11 @@ def test_inputs_kv(variables):
         LAYER.apply(variables, INPUTS, memory, inputs_kv=memory, deterministic=True)
 
 
-# Without dropout and softmax, `broadcast_dropout` and `force_fp32_for_softmax` have nothing to say.
-HONOURED = """num_heads dtype param_dtype qkv_features out_features broadcast_dropout deterministic precision
-    kernel_init out_kernel_init bias_init out_bias_init use_bias normalize_qk force_fp32_for_softmax
+# Without softmax, `force_fp32_for_softmax` has nothing to say.
+HONOURED = """num_heads dtype param_dtype qkv_features out_features broadcast_dropout dropout_rate deterministic
+    precision kernel_init out_kernel_init bias_init out_bias_init use_bias normalize_qk force_fp32_for_softmax
     qkv_dot_general out_dot_general qkv_dot_general_cls out_dot_general_cls parent name"""
-REFUSED = "dropout_rate attention_fn decode qk_attn_weights_einsum_cls attn_weights_value_einsum_cls"
+REFUSED = "attention_fn decode qk_attn_weights_einsum_cls attn_weights_value_einsum_cls"
 
 
 def test_no_inherited_field_is_ignored():

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import qama_jax
 
@@ -105,6 +105,10 @@ def cases(mesh):
     arguments = jax.random.key(3), hamiltonian()
     each = NamedSharding(mesh, first)
     yield "reads", jax.jit(reads), jax.jit(reads, out_shardings=(each, each, None, None)), arguments, (whole, whole)
+    solve = partial(qama_jax.solve, solver=qama_jax.SimulatedAnnealing(num_sweeps=5))
+    problems = jax.vmap(qama_jax.Qubo)(jax.random.normal(jax.random.key(4), (16, 12, 12)))
+    each_problem = jax.jit(jax.vmap(lambda key, problem: solve(key, problem)[:2]))
+    yield "problems", each_problem, each_problem, (jax.random.split(jax.random.key(5), 16), problems), (first, first)
     two = jax.jit(lambda key, problem: reads(key, problem)[:2])
     yield "reads by keys", two, jax.jit(reads_by_keys(mesh)), arguments, (whole, whole)
 
@@ -121,17 +125,25 @@ def difference(actual, expected):
 
 def main():
     """Prints a line of JSON for every case."""
-    mesh = jax.make_mesh((DEVICES,), ("x",), axis_types=(AxisType.Auto,))
-    for name, one, many, arguments, specs in cases(mesh):
-        placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(arguments, specs, strict=True)]
-        compiled = many.lower(*placed).compile()
-        outputs = compiled(*placed)
-        row = {
-            "difference": difference(outputs, one(*arguments)),
-            "collectives": collectives(compiled),
-            "spread": not jax.tree.leaves(outputs)[0].sharding.is_fully_replicated,
-        }
-        print(json.dumps([name, row]))
+    alone = {}
+    for kind, mesh in (
+        ("", Mesh(np.array(jax.devices()), ("x",))),
+        ("explicit: ", jax.make_mesh((DEVICES,), ("x",), axis_types=(AxisType.Explicit,))),
+    ):
+        for name, one, many, arguments, specs in cases(mesh):
+            if kind + name not in SENT:
+                continue
+            if name not in alone:
+                alone[name] = one(*arguments)
+            placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(arguments, specs, strict=True)]
+            compiled = many.lower(*placed).compile()
+            outputs = compiled(*placed)
+            row = {
+                "difference": difference(outputs, alone[name]),
+                "collectives": collectives(compiled),
+                "spread": not jax.tree.leaves(outputs)[0].sharding.is_fully_replicated,
+            }
+            print(json.dumps([kind + name, row]))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +168,10 @@ SENT = {
     # The lowest energies of all devices; then one read, [2, 40].
     "reads": {"all-gather": 16, "all-reduce": 2 * 40},
     "reads by keys": {},
+    "problems": {},
 }
+# On a mesh with explicit axes; what else works there is traced in `test_transforms`.
+SENT |= {f"explicit: {name}": SENT[name] for name in ("batch, layer", "problems")}
 
 
 @pytest.mark.parametrize("name", SENT)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from test_solvers import PROBLEMS, SOLVERS
 
 import qama_jax
@@ -183,6 +183,47 @@ def test_every_solver_inside_shard_map(solver, make_problem, split):
     problems = jax.tree.map(lambda leaf: leaf[None], make_problem(0))
     sharded = jax.shard_map(solve, mesh=MESH, in_specs=in_specs, out_specs=over_devices)
     assert jax.eval_shape(sharded, jax.random.split(jax.random.key(0), 1), problems).dtype == jnp.int8
+
+
+EXPLICIT = jax.sharding.AbstractMesh((2, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+
+
+def on_explicit_mesh(*shape, dtype=jnp.float32, axes=("data",)):
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(EXPLICIT, PartitionSpec(*axes)))
+
+
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+def test_every_solver_on_a_mesh_with_explicit_axes(solver):
+    """Where each operation must know how its result is sharded; traced, as what is computed is that of `solve`."""
+
+    def solve(key, matrix):
+        return qama_jax.solve(key, qama_jax.Qubo(matrix), solver)
+
+    keys = on_explicit_mesh(4, dtype=jax.random.key(0).dtype)
+    solutions = jax.eval_shape(jax.vmap(solve), keys, on_explicit_mesh(4, 6, 6))
+    assert solutions.bits.sharding.spec == PartitionSpec("data", None)
+
+
+@pytest.mark.parametrize("axes", [("data",), (("data", "model"),)])
+@pytest.mark.parametrize(
+    "readout",
+    [qama_jax.EnergyReadout(), qama_jax.LinearReadout(), qama_jax.SelectedKeysReadout(3), qama_jax.WindowReadout(2, 2)],
+)
+def test_every_readout_on_a_mesh_with_explicit_axes(readout, axes):
+    """Forward and backward, with masks and keys that are on no mesh; random keys as well."""
+
+    def gradient(query, key, importance):
+        def loss(*arrays):
+            settings = {"solver": SOLVER, "readout": readout, "mask": jnp.ones((4, 24), bool)}
+            features, _ = qama_jax.qama_attention(*arrays, rng=jax.random.key(0), **settings)
+            return jnp.sum(features), features
+
+        return jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(query, key, key, importance)
+
+    arguments = on_explicit_mesh(4, 24, 2, 4, axes=axes), jax.ShapeDtypeStruct((4, 24, 2, 4), jnp.float32)
+    gradients, features = jax.eval_shape(gradient, *arguments, on_explicit_mesh(4, axes=()))
+    assert features.sharding.spec == gradients[0].sharding.spec == PartitionSpec(*axes, None, None, None)
+    assert gradients[3].sharding.spec == PartitionSpec(None)
 
 
 class Residual(nn.Module):

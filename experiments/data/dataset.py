@@ -1,6 +1,7 @@
 """A data set in memory, and its cache."""
 
 import dataclasses
+import functools
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,12 @@ class Dataset:
     train_labels: np.ndarray
     test_inputs: np.ndarray
     test_labels: np.ndarray
+
+    @functools.cached_property
+    def channel_moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel over the training images."""
+        pixels = self.train_inputs.astype(np.float32)
+        return tuple(pixels.mean((0, 1, 2)).tolist()), tuple(pixels.std((0, 1, 2)).tolist())
 
     @property
     def num_classes(self) -> int:

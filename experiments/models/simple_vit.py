@@ -16,6 +16,8 @@ class SimpleViT(nnx.Module):
     Args:
       image_shape: (height, width, channels), the sides multiples of `patch_size`.
       patch_size: side of the square patches.
+      pool: rows and columns of patches whose embeddings are averaged to one token, before positions and blocks. Rows
+        and columns that do not fill a window are left out, as average pooling without padding does.
       num_classes: number of logits.
       width: features of a token.
       depth: number of blocks.
@@ -38,6 +40,7 @@ class SimpleViT(nnx.Module):
         num_heads: int,
         mlp_dim: int,
         attention: AttentionFactory,
+        pool: tuple[int, int] = (1, 1),
         pixel_mean: tuple[float, ...] = (0.0,),
         pixel_deviation: tuple[float, ...] = (1.0,),
         rngs: nnx.Rngs,
@@ -45,8 +48,11 @@ class SimpleViT(nnx.Module):
         height, columns, channels = image_shape
         if height % patch_size or columns % patch_size:
             raise ValueError(f"patch_size={patch_size} must divide the image sides {height} and {columns}")
-        self.grid = (height // patch_size, columns // patch_size)
-        self.patch_size = patch_size
+        patches = (height // patch_size, columns // patch_size)
+        if not all(1 <= window <= side for window, side in zip(pool, patches, strict=True)):
+            raise ValueError(f"pool={pool} must be between 1 and the {patches} patches of an image")
+        self.grid = (patches[0] // pool[0], patches[1] // pool[1])
+        self.patch_size, self.pool = patch_size, pool
         self.pixel_mean, self.pixel_deviation = pixel_mean, pixel_deviation
         self.embed = nnx.Linear(patch_size * patch_size * channels, width, rngs=rngs)
         self.blocks = nnx.List([Block(attention, num_heads, width, mlp_dim, rngs=rngs) for _ in range(depth)])
@@ -73,14 +79,20 @@ class SimpleViT(nnx.Module):
         return self.head(jnp.mean(self.norm(x), axis=1))
 
     def tokens(self, images: Num[Array, "batch height width channels"]) -> Float[Array, "batch tokens width"]:
-        """What the first block gets: embedded patches with their positions."""
+        """What the first block gets: embedded patches, averaged in windows, with their positions."""
         pixels = (images.astype(jnp.float32) - jnp.array(self.pixel_mean)) / jnp.array(self.pixel_deviation)
-        x = self.embed(self._patches(pixels))
+        x = self._pooled(self.embed(self._patches(pixels)))
         return x + grid_positions(*self.grid, x.shape[-1])
 
-    def _patches(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "batch tokens pixels"]:
-        batch, *_, channels = images.shape
-        rows, columns = self.grid
+    def _patches(
+        self, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch rows columns pixels"]:
+        batch, height, width, channels = images.shape
         size = self.patch_size
-        patches = images.reshape(batch, rows, size, columns, size, channels)
-        return jnp.moveaxis(patches, 3, 2).reshape(batch, self.num_tokens, size * size * channels)
+        patches = images.reshape(batch, height // size, size, width // size, size, channels)
+        return jnp.moveaxis(patches, 3, 2).reshape(batch, height // size, width // size, size * size * channels)
+
+    def _pooled(self, x: Float[Array, "batch rows columns features"]) -> Float[Array, "batch tokens features"]:
+        (rows, columns), (height, width) = self.grid, self.pool
+        x = x[:, : rows * height, : columns * width].reshape(len(x), rows, height, columns, width, -1)
+        return jnp.mean(x, axis=(2, 4)).reshape(len(x), self.num_tokens, -1)

@@ -2,6 +2,7 @@
 
     python -m experiments.reproduce --table III                    # the paper's 50 epochs: for a GPU or TPU
     python -m experiments.reproduce --table III --budget reduced   # two CPU cores
+    python -m experiments.reproduce --table VII IV V --figure 6 7 --budget reduced --seeds 0 1 2
     python -m experiments.reproduce --quick                        # everything, in minutes, to see that it works
 
 What is done is skipped, what was interrupted goes on where it was. The same command writes all tables and figures for
@@ -22,18 +23,19 @@ from experiments.data.prepared import DataNotFoundError
 from experiments.look import look_inside
 from experiments.reproduce.arms import ARMS, PUBLISHED
 from experiments.reproduce.budgets import BUDGETS, DATASETS, factor_runs, step_runs, table_runs
-from experiments.reproduce.queue import Places, execute, trained_model
+from experiments.reproduce.queue import Places, estimate, execute, trained_model
 from experiments.reproduce.readouts import CASES, readout_runs
 from experiments.reproduce.report import write_report
 from experiments.reproduce.results import make_figures, make_tables, read_results
 from experiments.reproduce.speed import measure
 from experiments.reproduce.studies import solver_gap
 from experiments.reproduce.tables import Table
+from experiments.reproduce.variants import variant_runs
 from experiments.results import provenance, write_json
 from experiments.run import Run
 
-TABLES = ("I", "III")
-FIGURES = (2, 3, 4, 5)
+TABLES = ("I", "III", "IV", "V", "VII")
+FIGURES = (2, 3, 4, 5, 6, 7)
 STUDIES = ("steps", "factors", "readouts", "speed")
 _DOG = 5
 
@@ -55,7 +57,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--cases", nargs="+", choices=CASES, default=list(CASES), help="of the read-outs (default: all)"
     )
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="of the read-outs (default: all)")
+    parser.add_argument(
+        "--arms", nargs="+", choices=ARMS, default=list(ARMS), help="of Table III and the read-outs (default: all)"
+    )
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/reproduce/BUDGET)")
     parser.add_argument("--output", type=Path, help="results, figures and report (default: the same)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
@@ -73,7 +77,10 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
     seeds = tuple(options.seeds)
     runs = table_runs(budget, DATASETS, seeds)
 
-    execute(_asked(runs, options), places)
+    asked = _asked(runs, options) | variant_runs(budget, _variants(options), tuple(options.datasets), seeds)
+    if options.budget == "paper":
+        print(estimate(asked, places))
+    execute(asked, places)
     if {3, 4, 5} & set(options.figure):
         name = f"cifar10_qama_seed{seeds[0]}"
         _look(name, runs[name], places)
@@ -93,7 +100,13 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
         budget=options.budget,
         tables=list(tables.values()),
         figures=make_figures(results, places.output / "figures"),
-        runs=results.runs | results.steps | results.factors | results.readouts,
+        runs=results.runs
+        | results.steps
+        | results.factors
+        | results.readouts
+        | results.heads
+        | results.lengths
+        | results.mechanisms,
         provenance=provenance(),
     )
     print(f"report: {places.output / 'report.html'}")
@@ -104,13 +117,19 @@ def _asked(runs: dict[str, Run], options: argparse.Namespace) -> dict[str, Run]:
     """Those of the runs of Table III that the tables and figures asked for need."""
     asked = {}
     for name, run in runs.items():
-        published = name.split("_seed")[0].removeprefix(f"{run.dataset}_") in PUBLISHED
-        for_tables = bool(options.table) and run.dataset in options.datasets
-        for_roc = 2 in options.figure and published and run.is_text and run.dataset in options.datasets
+        arm = name.split("_seed")[0].removeprefix(f"{run.dataset}_")
+        for_tables = bool({"I", "III"} & set(options.table)) and run.dataset in options.datasets and arm in options.arms
+        for_roc = 2 in options.figure and arm in PUBLISHED and run.is_text and run.dataset in options.datasets
         for_look = bool({3, 4, 5} & set(options.figure)) and name.startswith("cifar10_qama_")
         if for_tables or for_roc or (for_look and run.training.seed == options.seeds[0]):
             asked[name] = run
     return asked
+
+
+def _variants(options: argparse.Namespace) -> tuple[str, ...]:
+    """Those of Tables IV, V and VII that are asked for, or drawn in a figure that is."""
+    drawn = {"IV": 6, "V": 7, "VII": None}
+    return tuple(table for table, figure in drawn.items() if table in options.table or figure in options.figure)
 
 
 def _look(name: str, run: Run, places: Places) -> None:
@@ -174,8 +193,9 @@ def main() -> None:
         tables = reproduce(options)
     except (DataNotFoundError, ValueError) as error:
         sys.exit(f"reproduce: {error}")
+    asked = {*options.table, *options.study} | ({"costs", "claims"} if "VII" in options.table else set())
     for name, table in tables.items():
-        if name in (*options.table, *options.study):
+        if name in asked:
             _print(table)
 
 

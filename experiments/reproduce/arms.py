@@ -41,6 +41,15 @@ ARMS = {
     "gated-linear": Arm("QAMA, linear attention over gated keys", "qama", "linear"),
 }
 
+# Of Table VII, besides.
+BASELINES = {
+    "longformer": Arm("Longformer", "longformer"),
+    "bigbird": Arm("BigBird", "bigbird"),
+    "linformer": Arm("Linformer", "linformer"),
+    "performer": Arm("Performer", "performer"),
+    "reformer": Arm("Reformer", "reformer"),
+}
+
 # Those of the paper, and those of Table III, without controls.
 PUBLISHED = ("softmax", "qama")
 COMPARED = ("none", "linear", "softmax", "qama", "window")
@@ -56,5 +65,5 @@ WINDOWS = {
 
 
 def arm_of(result: dict[str, Any]) -> str:
-    """The arm, one of `COMPARED`, of a run of Table III."""
+    """The arm of a run of a table of the paper, in which QAMA has no other read-outs than energies and windows."""
     return "window" if "readout" in (result.get("qama") or {}) else result["attention"]

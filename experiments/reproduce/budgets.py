@@ -8,8 +8,21 @@ from experiments.run import Run
 from experiments.training import TrainingSettings
 from qama_jax import SimulatedBifurcation
 
-DATASETS = ("mnist", "fashion_mnist", "cifar10", "imdb", "sst2")
+IMAGES = ("mnist", "fashion_mnist", "cifar10")
+DATASETS = (*IMAGES, "imdb", "sst2")
 STEPS = (5, 10, 20, 50, 100)
+
+
+class Amount(NamedTuple):
+    """How much a run trains.
+
+    Attributes:
+      train_examples: the first so many, None for all.
+      epochs: over them.
+    """
+
+    train_examples: int | None
+    epochs: int
 
 
 class Budget(NamedTuple):
@@ -22,6 +35,8 @@ class Budget(NamedTuple):
       study_examples: training examples of the runs of the studies, None for all.
       lengths: tokens of a text of each data set.
       readout_epochs: of the study of read-outs, which has more arms and deeper models than Table III.
+      heads: of the runs of Tables IV and VII, of each data set.
+      pools: of the runs of Table V, of each data set.
     """
 
     epochs: dict[str, int]
@@ -30,6 +45,8 @@ class Budget(NamedTuple):
     study_examples: int | None
     lengths: dict[str, int]
     readout_epochs: dict[str, int]
+    heads: dict[str, Amount]
+    pools: dict[str, Amount]
 
 
 # No sentence of SST-2 has more tokens than 72; of the reviews of IMDB, a tenth is cut at 512.
@@ -37,8 +54,17 @@ _LENGTHS = {"imdb": 512, "sst2": 72}
 
 BUDGETS = {
     # The paper's.
-    "paper": Budget(dict.fromkeys(DATASETS, 50), (None, None), 50, None, _LENGTHS, dict.fromkeys(DATASETS, 50)),
-    # About two hours on two CPU cores.
+    "paper": Budget(
+        dict.fromkeys(DATASETS, 50),
+        (None, None),
+        50,
+        None,
+        _LENGTHS,
+        dict.fromkeys(DATASETS, 50),
+        dict.fromkeys(IMAGES, Amount(None, 50)),
+        dict.fromkeys(IMAGES, Amount(None, 50)),
+    ),
+    # On two CPU cores about two hours, and for Tables IV, V and VII no more than minutes a run.
     "reduced": Budget(
         {"mnist": 20, "fashion_mnist": 20, "cifar10": 15, "imdb": 4, "sst2": 5},
         (None, None),
@@ -46,10 +72,19 @@ BUDGETS = {
         12_500,
         _LENGTHS,
         {"cifar10": 10, "imdb": 4, "sst2": 5},
+        dict.fromkeys(IMAGES, Amount(12_500, 5)) | {"cifar10": Amount(25_000, 5)},
+        dict.fromkeys(IMAGES, Amount(12_500, 5)),
     ),
     # Minutes: whether everything works, not how well.
     "quick": Budget(
-        dict.fromkeys(DATASETS, 2), (1_280, 512), 1, 1_280, {"imdb": 64, "sst2": 32}, dict.fromkeys(DATASETS, 1)
+        dict.fromkeys(DATASETS, 2),
+        (1_280, 512),
+        1,
+        1_280,
+        {"imdb": 64, "sst2": 32},
+        dict.fromkeys(DATASETS, 1),
+        dict.fromkeys(IMAGES, Amount(1_280, 1)),
+        dict.fromkeys(IMAGES, Amount(1_280, 1)),
     ),
 }
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from flax import nnx
 from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
+from experiments.reproduce.speed import measure_step
 from experiments.run import Run
 from experiments.training import finished_result
 
@@ -36,7 +38,8 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
     results = {}
     missing = {}
     for name, run, data in _with_data(runs, places):
-        result = finished_result(places.result(name), run.header(data))
+        exists = places.result(name).exists()
+        result = finished_result(places.result(name), run.header(data)) if exists else None
         if result is None:
             missing[name] = run
         else:
@@ -56,6 +59,26 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
                 on_epoch=lambda amount=per_epoch: bar.update(amount),
             )
     return {name: results[name] for name in runs}
+
+
+def estimate(runs: dict[str, Run], places: Places) -> str:
+    """What the runs that are not finished would take on this device, by the speed of a few steps of the first of them.
+
+    One line: a rough figure, since attention costs differ, to know hours from weeks.
+    """
+    work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(runs, places)}
+    missing = {name: run for name, run in runs.items() if work[name]}
+    if not missing:
+        return "all runs are done"
+    name, run, data = next(_with_data(missing, places))
+    step = measure_step(run, data)
+    tokens_per_second = run.num_tokens(data) * run.depth * run.training.batch_size / step
+    seconds = sum(work.values()) / tokens_per_second
+    kind = jax.devices()[0].device_kind
+    return (
+        f"{len(missing)} runs to do, {sum(work.values()) / 1e9:.2f} G tokens; about {seconds / 3600:,.1f} hours on "
+        f"this device ({kind}) at the speed of {name}, {tokens_per_second / 1e3:,.0f} k tokens/s"
+    )
 
 
 def trained_model(name: str, run: Run, places: Places) -> tuple[nnx.Module, Dataset]:

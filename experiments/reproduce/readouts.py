@@ -2,11 +2,11 @@
 
 import dataclasses
 import re
-import statistics
 from typing import Any, NamedTuple
 
 from experiments.reproduce.arms import ARMS, WINDOWS, Arm
 from experiments.reproduce.budgets import Budget
+from experiments.reproduce.spread import Seeds, differences, mean_and_spread
 from experiments.reproduce.tables import Result, Table
 from experiments.run import Run
 from experiments.training import TrainingSettings
@@ -83,18 +83,17 @@ def readouts_table(results: dict[str, Result]) -> Table:
     Args:
       results: the runs by their names.
     """
-    accuracy: dict[tuple[str, str], dict[int, float]] = {}
-    for name, result in results.items():
-        case, arm, seed = re.fullmatch(r"readout_(.+)_(.+)_seed(\d+)", name).groups()
-        accuracy.setdefault((case, arm), {})[int(seed)] = 100 * result["last_accuracy"]
+    accuracy = _accuracies(results)
     rows = []
     for case, described in CASES.items():
         for arm, layer in ARMS.items():
             found = accuracy.get((case, arm))
             if found:
                 others = (accuracy.get((case, other), {}) for other in ("softmax", _AGAINST.get(arm)))
-                differences = ("" if arm == "softmax" else _difference(found, other) for other in others)
-                rows.append((described.label, layer.label, _mean(list(found.values())), str(len(found)), *differences))
+                against = (
+                    "" if arm == "softmax" else mean_and_spread(differences(found, other), "+.1f") for other in others
+                )
+                rows.append((described.label, layer.label, mean_and_spread(found), str(len(found)), *against))
     return Table(
         "Read-outs: test accuracy after the last epoch",
         ("data", "attention", "accuracy", "seeds", "− softmax", "− importance alone"),
@@ -102,6 +101,20 @@ def readouts_table(results: dict[str, Result]) -> Table:
         "Per cent and points, mean ± standard deviation over the seeds; differences are of runs with the same seed. "
         + " ".join(_settings(case, results) for case in CASES if any(key[0] == case for key in accuracy)),
     )
+
+
+def mean_accuracy(results: dict[str, Result], case: str, arm: str) -> str:
+    """Of one arm, with its standard deviation over the seeds; empty where it has not run."""
+    return mean_and_spread(_accuracies(results).get((case, arm), {}))
+
+
+def _accuracies(results: dict[str, Result]) -> dict[tuple[str, str], Seeds]:
+    """In per cent, by case and arm, then seed."""
+    accuracies: dict[tuple[str, str], Seeds] = {}
+    for name, result in results.items():
+        case, arm, seed = re.fullmatch(r"readout_(.+)_(.+)_seed(\d+)", name).groups()
+        accuracies.setdefault((case, arm), {})[int(seed)] = 100 * result["last_accuracy"]
+    return accuracies
 
 
 def _settings(case: str, results: dict[str, Result]) -> str:
@@ -112,13 +125,3 @@ def _settings(case: str, results: dict[str, Result]) -> str:
         f"{result['model']['depth']} block{'s' if result['model']['depth'] > 1 else ''}, windows of "
         f"{2 * window.radius + 1} tokens, {window.num_keys} selected keys."
     )
-
-
-def _difference(found: dict[int, float], other: dict[int, float]) -> str:
-    shared = [found[seed] - other[seed] for seed in sorted(found.keys() & other.keys())]
-    return _mean(shared, "+.1f") if shared else ""
-
-
-def _mean(values: list[float], form: str = ".1f") -> str:
-    mean = f"{statistics.mean(values):{form}}"
-    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean

@@ -39,6 +39,11 @@ def measure(run: Run, data: Dataset, repeats: int) -> dict[str, Any]:
     return {"batch_size": run.training.batch_size, "tokens": run.num_tokens(data), "arms": rows, "solver_share": share}
 
 
+def measure_step(run: Run, data: Dataset) -> float:
+    """Seconds of a training step of one run, the median of three rounds, compile time apart."""
+    return statistics.median(interleave({"run": _stepper(run, data)}, 3)["run"]) / _STEPS
+
+
 def _stepper(run: Run, data: Dataset) -> Callable[[], Any]:
     """Calls that each train the same model for some steps more."""
     graph, params = nnx.split(run.model_maker(data)(nnx.Rngs(0)))

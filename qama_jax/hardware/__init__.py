@@ -1,3 +1,48 @@
+"""Running on an Ising machine.
+
+A trained model runs on a machine by a change of its solver. `CimSolver` is one host callback for a whole batch, inside
+`jax.jit` and `jax.grad`; behind it stands a backend: `DimodBackend` for any sampler of dimod (D-Wave's machines,
+dwave-samplers), `KaiwuBackend` for an optimizer of QBoson's Kaiwu SDK, or `CallableBackend` for a function.
+
+    backend = qama_jax.hardware.DimodBackend(dimod.SimulatedAnnealingSampler(), num_sweeps=100)
+    solver = qama_jax.CimSolver(backend, num_reads=2)
+
+**Before any machine is there**, `SimulatedMachine` answers as one would: its number of spins, its 8-bit couplings, its
+noise. Linear terms need auxiliary spins there; spread over several (`Machine()` takes as few as are enough), they no
+longer take the couplings their bits. `rounding_report` says what a problem loses.
+
+>>> import jax, qama_jax
+>>> query, key, value = jax.random.normal(jax.random.key(1), (3, 49, 8, 8))
+>>> problem = qama_jax.attention_hamiltonian(query, key, value, jax.numpy.ones(8))
+>>> one = qama_jax.hardware.rounding_report(problem, qama_jax.hardware.Machine(auxiliary_spins=1))
+>>> split = qama_jax.hardware.rounding_report(problem, qama_jax.hardware.Machine())
+>>> bool(split.zeroed_share < 0.2 * one.zeroed_share)
+True
+
+**The Kaiwu SDK** is closed and needs Python 3.10. It is injected, or runs in an interpreter of its own, its licence in
+the environment variables `KAIWU_USER_ID` and `KAIWU_SDK_CODE`. A `TaskRunner` packs small problems into one task, tries
+again with a timeout, keeps to a budget, and journals every answer: a program that was killed pays for no finished task
+again.
+
+    bridge = InterpreterBridge("/opt/kaiwu/bin/python", {"task_name": "qama", "sample_number": 10})
+    runner = TaskRunner(KaiwuBackend(bridge), journal="tasks", max_tasks=1000)
+    solver = qama_jax.CimSolver(runner, num_reads=10)
+
+**A backend of your own** has a name, the limits of its machine, and `sample`, from problems to spins; see `Backend`,
+which also says what it may not do. A function will do where there are no limits:
+
+>>> import numpy as np
+>>> def descend(couplings, fields, num_reads):  # minimises -½ σᵀ couplings σ - fieldsᵀ σ
+...     spins = np.where(np.random.default_rng(0).random((num_reads, len(fields))) < 0.5, -1, 1)
+...     for _ in range(10):
+...         for i in range(len(fields)):
+...             spins[:, i] = np.where(spins @ couplings[i] + fields[i] > 0, 1, -1)
+...     return spins
+>>> ising = qama_jax.Ising([[0.0, 2.0], [2.0, 0.0]], [1.0, 0.5])
+>>> qama_jax.solve(jax.random.key(0), ising, qama_jax.CimSolver(descend, num_reads=8)).spins
+Array([1, 1], dtype=int8)
+"""
+
 from qama_jax.hardware.backend import Backend as Backend
 from qama_jax.hardware.backend import HardwareError as HardwareError
 from qama_jax.hardware.backend import MachineProblem as MachineProblem

@@ -20,6 +20,10 @@ from qama_jax.problems.sweeps import DenseRows, LowRankRows, skew
 # Couplings whose spread is below this share of their size (the square root of it) are equal up to rounding.
 _EQUAL_COUPLINGS = 1e-5
 
+# Where the trace of J⁰ is below this share of what Q and K of their size allow, J⁰ is what rounding leaves of features
+# that cancel; of independent features it is 1/D.
+_CANCELLED = 1e-6
+
 # Up to this many times head_dim tokens, the fields of a low-rank coupling read P and not gram.
 _SHORT = 8
 
@@ -125,43 +129,50 @@ def make_coupling(
     valid = jnp.ones(tokens, query.dtype) if mask is None else mask.astype(query.dtype)
     count = jnp.sum(valid)
     pairs = jnp.maximum(count * (count - 1), 1)
+    smallest = _CANCELLED * jax.lax.stop_gradient(_square(query) * _square(key)) / (2 * head_dim)
     form = _dense if max(tokens, key.shape[1]) <= 2 * head_dim else _low_rank
-    return form(query, key, valid, pairs, padded=mask is not None)
+    return form(query, key, valid, pairs, smallest, padded=mask is not None)
 
 
-def _dense(query, key, valid, pairs, padded) -> DenseCoupling:
+def _square(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads 1"]:
+    return jnp.sum(x**2, axis=(1, 2))[:, None]
+
+
+def _dense(query, key, valid, pairs, smallest, padded) -> DenseCoupling:
     # J⁰ = A Aᵀ: two products, where going through KᵀK would take three.
     factor = _einsum("hnd,hmd->hnm", query, key) / math.sqrt(2 * query.shape[-1])
     full = _gram(jnp.swapaxes(factor, 1, 2))
     diagonal = jnp.sum(factor**2, axis=-1)
-    mean = -jnp.sum(diagonal, axis=-1, keepdims=True) / pairs
+    trace = jnp.sum(diagonal, axis=-1, keepdims=True)
     total_square = jnp.sum(full**2, axis=(1, 2))[:, None] / pairs
-    shift, curvature, inverse = _normalization(diagonal, mean, total_square, valid, pairs)
+    shift, curvature, inverse = _normalization(diagonal, trace, total_square, valid, pairs, smallest)
     off_diagonal = ((1 - jnp.eye(valid.size, dtype=valid.dtype)) * valid[:, None] * valid[None])[None]
     matrix = (full * inverse[..., None] - shift[..., None]) * off_diagonal
     return DenseCoupling(matrix, factor, shift, curvature, inverse, valid if padded else None)
 
 
-def _low_rank(query, key, valid, pairs, padded) -> LowRankCoupling:
+def _low_rank(query, key, valid, pairs, smallest, padded) -> LowRankCoupling:
     gram = _gram(key) / (2 * query.shape[-1])
     diagonal = _quadratic_forms(query, gram)
-    mean = -jnp.sum(diagonal, axis=-1, keepdims=True) / pairs
+    trace = jnp.sum(diagonal, axis=-1, keepdims=True)
     mixed = _einsum("hde,hef->hdf", gram, _gram(query))
     total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None] / pairs
-    shift, curvature, inverse = _normalization(diagonal, mean, total_square, valid, pairs)
+    shift, curvature, inverse = _normalization(diagonal, trace, total_square, valid, pairs, smallest)
     gram = gram * inverse[..., None]
     _, tokens, head_dim = query.shape
     projected = _einsum("hnd,hde->hne", query, gram) if tokens <= _SHORT * head_dim else None
     return LowRankCoupling(query, gram, projected, shift, curvature, valid if padded else None)
 
 
-def _normalization(diagonal, mean, total_square, valid, pairs):
+def _normalization(diagonal, trace, total_square, valid, pairs, smallest):
     """μ/σ, the normalised diagonal and 1/σ, from the diagonal of J⁰ and its mean square, diagonal included.
 
-    Where all couplings are equal they prefer no pair of tokens to another, and 1/σ counts as 0.
+    Where all couplings are equal they prefer no pair of tokens to another, and 1/σ counts as 0; so it does where they
+    cancel, the trace being at most `smallest`.
     """
+    mean = -trace / pairs
     variance = total_square - jnp.sum(diagonal**2, axis=-1, keepdims=True) / pairs - mean**2
-    equal = variance <= _EQUAL_COUPLINGS * jax.lax.stop_gradient(total_square)
+    equal = (variance <= _EQUAL_COUPLINGS * jax.lax.stop_gradient(total_square)) | (trace <= smallest)
     inverse = jnp.where(equal, 0, jax.lax.rsqrt(jnp.where(equal, 1, variance)))
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
 

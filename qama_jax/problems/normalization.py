@@ -9,6 +9,9 @@ from jaxtyping import Array, Bool, Float
 # A spread below this share of the size is what rounding leaves of a constant.
 _RELATIVE_SPREAD = 1e-5
 
+# Powers of two between which values are brought to order 1; beyond, derivatives would leave the range of float32.
+_EXPONENTS = -64, 126
+
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def standardize(
@@ -37,6 +40,10 @@ def _standardize_jvp(token_axis, primals, tangents):
 def _standardize(values: Float[Array, "..."], mask: Bool[Array, "..."] | None, axis: int):
     mean = functools.partial(_mean, mask=mask, axis=axis)
     values = _where_valid(values, mask)
+    # Else squares of large values overflow and those of small ones vanish; a power of two rounds nothing.
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(values), axis=axis, keepdims=True))
+    scale = jnp.ldexp(jnp.ones((), values.dtype), -jnp.clip(exponent, *_EXPONENTS))
+    values = values * scale
     size = mean(values**2)
     # The second pass removes what rounding leaves of a mean much larger than the spread.
     for _ in range(2):
@@ -44,7 +51,7 @@ def _standardize(values: Float[Array, "..."], mask: Bool[Array, "..."] | None, a
     variance = mean(values**2)
     constant = variance <= _RELATIVE_SPREAD**2 * size
     inverse_deviation = jnp.where(constant, 0, jax.lax.rsqrt(jnp.where(constant, 1, variance)))
-    return values * inverse_deviation, inverse_deviation
+    return values * inverse_deviation, inverse_deviation * scale
 
 
 def _along(mask: Bool[Array, "tokens"] | None, axis: int, ndim: int) -> Bool[Array, "..."] | None:

@@ -13,6 +13,7 @@ A read-out is a frozen dataclass with `select`, whose tokens are selected, and `
 
 from qama_jax.readouts.base import Readout as Readout
 from qama_jax.readouts.base import check_readout as check_readout
+from qama_jax.readouts.dropout import Dropout as Dropout
 from qama_jax.readouts.energy import EnergyReadout as EnergyReadout
 from qama_jax.readouts.gate import log_gate as log_gate
 from qama_jax.readouts.linear import LinearReadout as LinearReadout

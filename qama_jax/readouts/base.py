@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Array, Float
 
 from qama_jax.problems.attention import AttentionHamiltonian, Select
+from qama_jax.readouts.dropout import Dropout
 from qama_jax.solvers.base import Solution
 
 
@@ -27,8 +28,12 @@ class Readout(Protocol):
         key: Float[Array, "keys heads head_dim"],
         value: Float[Array, "selected heads head_dim"],
         importance: Float[Array, "head_dim"],
+        dropout: Dropout | None = None,
     ) -> Float[Array, "tokens heads head_dim"]:
-        """Features of one problem. The solution is detached: gradients flow through everything else."""
+        """Features of one problem. The solution is detached: gradients flow through everything else.
+
+        Where there is `dropout`, it is of the weights of tokens, after they are normalised.
+        """
         ...
 
 

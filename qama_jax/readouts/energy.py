@@ -19,7 +19,10 @@ class EnergyReadout:
 
     select: ClassVar[Select] = "queries"
 
-    def read(self, hamiltonian, solution, query, key, value, importance):
+    def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del query, key, value
-        return distribute_energy(hamiltonian, solution.bits, importance)
+        features = distribute_energy(hamiltonian, solution.bits, importance)
+        if dropout is None:
+            return features
+        return features * dropout.factors((*features.shape[:2], 1), head_axis=1, dtype=features.dtype)

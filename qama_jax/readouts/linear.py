@@ -36,12 +36,15 @@ class LinearReadout:
     def __post_init__(self):
         check_beta(self.beta)
 
-    def read(self, hamiltonian, solution, query, key, value, importance):
+    def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
         gates = hamiltonian.clamp(jnp.exp(log_gate(hamiltonian, solution, self.beta)))
         query = jax.nn.elu(query) + 1
         key = (jax.nn.elu(key) + 1) * gates.T[..., None]
         total = jnp.einsum("nhd,hd->nh", query, jnp.sum(key, axis=0))
+        if dropout is not None:
+            # After the total was taken: softmax attention too drops what it has divided.
+            key = key * dropout.factors((*key.shape[:2], 1), head_axis=1, dtype=key.dtype)
         features = jnp.einsum("nhd,hde->nhe", query, jnp.einsum("mhd,mhe->hde", key, value))
         return features / jnp.where(total > 0, total, 1)[..., None]

@@ -37,13 +37,14 @@ class SelectedKeysReadout:
         check_count(num_keys=self.num_keys)
         check_beta(self.beta)
 
-    def read(self, hamiltonian, solution, query, key, value, importance):
+    def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         if len(key) <= 2 * self.num_keys:
             # Fewer operations than a gathering and its derivative, a scattering.
-            features = attend(query, key, value, selection.scatter(len(key))[:, None])
+            features = attend(query, key, value, selection.scatter(len(key))[:, None], dropout)
         else:
-            features = attend(query, selection.gather(key), selection.gather(value), selection.log_gates[:, None])
+            key, value = selection.gather(key), selection.gather(value)
+            features = attend(query, key, value, selection.log_gates[:, None], dropout)
         return jnp.where(jnp.any(selection.exists, axis=1)[None, :, None], features, 0)

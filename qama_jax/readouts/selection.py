@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.problems.attention import AttentionHamiltonian
+from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.gate import log_gate
 from qama_jax.solvers.base import Solution
 
@@ -57,7 +58,11 @@ def attend(
     key: Float[Array, "*blocks keys heads head_dim"],
     value: Float[Array, "*blocks keys heads head_dim"],
     bias: Float[Array, "*#blocks heads #queries keys"],
+    dropout: Dropout | None,
 ) -> Float[Array, "*blocks queries heads head_dim"]:
     """Softmax attention with a bias on the logits of each key."""
     logits = jnp.einsum("...nhd,...mhd->...hnm", query * query.shape[-1] ** -0.5, key)
-    return jnp.einsum("...hnm,...mhd->...nhd", jax.nn.softmax(logits + bias, axis=-1), value)
+    weights = jax.nn.softmax(logits + bias, axis=-1)
+    if dropout is not None:
+        weights = weights * dropout.factors(weights.shape, head_axis=-3, dtype=weights.dtype)
+    return jnp.einsum("...hnm,...mhd->...nhd", weights, value)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from qama_jax.problems.attention import Select
 from qama_jax.readouts.base import check_beta
+from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attend, hidden, strongest
 from qama_jax.solvers.base import check_count
 
@@ -45,7 +46,7 @@ class WindowReadout:
         check_count(radius=self.radius, num_keys=self.num_keys)
         check_beta(self.beta)
 
-    def read(self, hamiltonian, solution, query, key, value, importance):
+    def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
         tokens = len(query)
@@ -61,8 +62,8 @@ class WindowReadout:
             position = jnp.arange(tokens)
             near = jnp.abs(position[:, None] - position[None]) <= self.radius
             bias = jnp.where(near[None], _visible(valid, query.dtype)[None, None], selection.scatter(tokens)[:, None])
-            return attend(query, key, value, bias)
-        return _blockwise(query, key, value, valid, selection, self.radius)
+            return attend(query, key, value, bias, dropout)
+        return _blockwise(query, key, value, valid, selection, self.radius, dropout)
 
 
 def _blockwise(
@@ -72,6 +73,7 @@ def _blockwise(
     valid: Bool[Array, "tokens"],
     selection: Selection,
     radius: int,
+    dropout: Dropout | None,
 ) -> Float[Array, "tokens heads head_dim"]:
     """In blocks of `radius` queries, which see the selected keys, their own block, and those before and after it."""
     tokens, heads, head_dim = query.shape
@@ -94,7 +96,8 @@ def _blockwise(
     far = jnp.abs(position - selection.indices[None, :, None]) > radius
     far = jnp.where(far, selection.log_gates[None, :, None], hidden(query.dtype))
     near = jnp.broadcast_to(_visible(near, query.dtype), (*far.shape[:-1], 3 * radius))
-    features = attend(query, candidates(key), candidates(value), jnp.concatenate([near, far], axis=-1))
+    bias = jnp.concatenate([near, far], axis=-1)
+    features = attend(query, candidates(key), candidates(value), bias, dropout)
     return features.reshape(blocks * radius, heads, head_dim)[:tokens]
 
 

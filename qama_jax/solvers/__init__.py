@@ -1,3 +1,29 @@
+"""Solvers: which one to choose, and how to write one.
+
+| solver | what it is | when to use |
+|---|---|---|
+| `SimulatedBifurcation` | oscillators with walls, all bits at once | the default: attention, large dense problems |
+| `MeanFieldAnnealing` | means of the bits, annealed | the cheapest step; long sequences |
+| `SteepestDescent` | many moves at once as long as they help | polish after any other; long sequences |
+| `SimulatedAnnealing` | single flips | small and medium problems; samples at a temperature |
+| `ParallelTempering` | replica exchange | rugged problems; samples at many temperatures |
+| `PathIntegralAnnealing` | simulated quantum annealing | rugged problems; studies of quantum annealing |
+| `BlockGibbs` | Gibbs sampler, every token at once | sampling attention of long sequences |
+| `CoherentIsingMachine` | optical machine, simulated | what such a machine would do |
+| `Exhaustive` | every state, up to 24 bits | exact; to check the others |
+
+`solve` runs any of them on any problem, compiled; `jax.vmap` makes a batch of different problems one call, and
+`initial_bits` lets one start where another ended:
+
+>>> import jax, qama_jax
+>>> qubo = qama_jax.Qubo(jax.random.normal(jax.random.key(0), (50, 50)))
+>>> annealed = qama_jax.solve(jax.random.key(1), qubo, qama_jax.SimulatedAnnealing(num_sweeps=20, num_reads=4))
+>>> descent = qama_jax.SteepestDescent(num_reads=4)
+>>> polished = qama_jax.solve(jax.random.key(2), qubo, descent, initial_bits=annealed.reads)
+>>> bool(polished.energy <= annealed.energy)
+True
+"""
+
 from qama_jax.solvers.base import Solution as Solution
 from qama_jax.solvers.base import Solver as Solver
 from qama_jax.solvers.base import solve as solve

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8, Key
 
+from qama_jax.batching import over_batch
 from qama_jax.problems.base import Bits, Problem
 
 
@@ -96,7 +97,7 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits
         if not (initial_bits.dtype == jnp.bool_ or jnp.issubdtype(initial_bits.dtype, jnp.integer)):
             raise ValueError(f"initial_bits must be integers 0 and 1 or boolean, got {initial_bits.dtype}")
         initial_bits = jnp.broadcast_to(initial_bits, reads)
-    return _solve(key, problem, solver, initial_bits)
+    return over_batch(lambda key, problem, bits: _solve(key, problem, solver, bits), ())(key, problem, initial_bits)
 
 
 @functools.partial(jax.jit, static_argnames="solver", inline=True)

@@ -1,0 +1,54 @@
+"""Means over seeds, their spread, and differences between arms of the same seeds."""
+
+import statistics
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from scipy.stats import ttest_rel
+
+# Of one arm, by seed: per cent.
+Seeds = dict[int, float]
+
+
+def by_seed(
+    results: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Hashable], measure: str
+) -> dict[Hashable, Seeds]:
+    """Accuracies in per cent, "last" or "best", of the result files with the same key."""
+    groups: dict[Hashable, Seeds] = {}
+    for result in results:
+        groups.setdefault(key(result), {})[result["settings"]["seed"]] = 100 * result[f"{measure}_accuracy"]
+    return groups
+
+
+def mean(values: Seeds) -> float:
+    """Over the seeds."""
+    return statistics.mean(values.values())
+
+
+def mean_and_spread(values: Seeds, form: str = ".1f") -> str:
+    """Mean ± standard deviation; the mean alone of one seed, nothing of none."""
+    if not values:
+        return ""
+    text = f"{mean(values):{form}}"
+    return f"{text} ± {statistics.stdev(values.values()):.1f}" if len(values) > 1 else text
+
+
+def differences(found: Seeds, other: Seeds) -> Seeds:
+    """Of the seeds that both have."""
+    return {seed: found[seed] - other[seed] for seed in sorted(found.keys() & other.keys())}
+
+
+def tested_difference(found: Seeds, other: Seeds) -> str:
+    """Mean ± standard deviation of the differences, and from three seeds on the p of a paired t-test."""
+    paired = differences(found, other)
+    text = mean_and_spread(paired, "+.1f")
+    if len(paired) < 3 or len(set(paired.values())) == 1:
+        return text
+    return f"{text}, p = {ttest_rel([found[seed] for seed in paired], [other[seed] for seed in paired]).pvalue:.2g}"
+
+
+def beside(values: Seeds, published: float | None) -> str:
+    """The paper's figure, and how far the mean is from it."""
+    if not values or published is None:
+        return ""
+    return f"{published:.1f} ({mean(values) - published:+.1f})"

@@ -1,0 +1,31 @@
+"""Dropout of what a read-out weighs tokens by."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["rate", "broadcast"])
+@dataclasses.dataclass(frozen=True)
+class Dropout:
+    """Drops entries with probability `rate` and divides the others by `1 - rate`, as softmax attention does.
+
+    Attributes:
+      key: typed PRNG key.
+      rate: probability, at least 0 and below 1.
+      broadcast: whether all heads, and all elements of the batch, which then share `key`, drop the same entries.
+    """
+
+    key: Key[Array, ""]
+    rate: float
+    broadcast: bool
+
+    def factors(self, shape: tuple[int, ...], head_axis: int, dtype: jnp.dtype) -> Float[Array, "..."]:
+        """What to multiply weights of this shape by: 0, or 1 / (1 - rate)."""
+        shape = list(shape)
+        if self.broadcast:
+            shape[head_axis] = 1
+        return jax.random.bernoulli(self.key, 1 - self.rate, shape).astype(dtype) / (1 - self.rate)

@@ -1,0 +1,130 @@
+"""Flax NNX modules for the three stages of QAMA."""
+
+import jax.numpy as jnp
+from flax import nnx
+from flax.typing import Dtype, Initializer
+from jaxtyping import Array, Bool, Float, Int8, Key
+
+from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
+from qama_jax.drop_in import evaluation_key
+from qama_jax.problems.attention import AttentionHamiltonian, Select
+from qama_jax.solvers.base import Solution, Solver
+from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
+from qama_jax.streams import draw, first_stream
+
+
+class QuboConstruction(nnx.Module):
+    """First stage: from queries, keys and values to Hamiltonians, equations (3), (4) and (10).
+
+    Attributes:
+      importance: the learnable W_ε, [head_dim].
+
+    Args:
+      head_dim: D.
+      rho_0: ρ₀ of equation (10).
+      gamma_0: γ₀ of equation (10).
+      importance_init: initialiser of W_ε. The importances are standardised, so that its scale matters for the output
+        alone, of which it is the initial scale: small, so that a layer starts quiet beside the residual stream.
+      param_dtype: type of W_ε.
+      select: whose tokens the bits select, "queries" or "keys".
+      rngs: gives the stream `params`.
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        *,
+        rho_0: float = 0.16,
+        gamma_0: float = 0.8,
+        importance_init: Initializer = nnx.initializers.normal(0.05),
+        param_dtype: Dtype = jnp.float32,
+        select: Select = "queries",
+        rngs: nnx.Rngs,
+    ):
+        self.rho_0 = rho_0
+        self.gamma_0 = gamma_0
+        self.select = select
+        self.importance = nnx.Param(importance_init(rngs.params(), (head_dim,), param_dtype))
+
+    def __call__(
+        self,
+        query: Float[Array, "*batch tokens heads head_dim"],
+        key: Float[Array, "*batch keys heads head_dim"],
+        value: Float[Array, "*batch selected heads head_dim"],
+        mask: Bool[Array, "*batch keys"] | None = None,
+    ) -> AttentionHamiltonian:
+        """Hamiltonians whose leaves carry the batch dimensions; see `qama_jax.attention_hamiltonian`."""
+        return build_hamiltonians(
+            query,
+            key,
+            value,
+            self.importance[...],
+            mask=mask,
+            rho_0=self.rho_0,
+            gamma_0=self.gamma_0,
+            select=self.select,
+        )
+
+
+class Annealer(nnx.Module):
+    """Second stage: low-energy states of a batch of Hamiltonians.
+
+    Keys come from the stream `anneal` of the call's `rngs`, else of the constructor's; `dropout` serves where there
+    is no `anneal`. A deterministic annealer uses one fixed key, so that equal inputs give equal outputs; so does one
+    without any of these streams, in training too.
+
+    Args:
+      solver: any solver of `qama_jax`.
+      deterministic: whether to use the fixed key; `module.eval()` sets it.
+      rngs: random streams, kept as a fork.
+    """
+
+    def __init__(
+        self,
+        solver: Solver = SimulatedBifurcation(),
+        *,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+    ):
+        self.solver = solver
+        self.deterministic = deterministic
+        stream = first_stream(rngs, "anneal", "dropout")
+        self.stream = nnx.data(None if stream is None else stream.fork())
+
+    def __call__(
+        self,
+        hamiltonians: AttentionHamiltonian,
+        *,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+    ) -> Solution:
+        """Solutions whose leaves carry the batch dimensions; see `qama_jax.solve`.
+
+        Raises:
+          TraceContextError: if a transformation of JAX holds the stream that is to advance.
+        """
+        if deterministic is None:
+            deterministic = self.deterministic
+        return anneal(self._key(bool(deterministic), rngs), hamiltonians, self.solver)
+
+    def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
+        if deterministic:
+            return evaluation_key()
+        stream = first_stream(rngs, "anneal", "dropout") or self.stream
+        return evaluation_key() if stream is None else draw(stream)
+
+
+class EnergyDistribution(nnx.Module):
+    """Third stage of the paper: from a selection to features, equation (5), as `EnergyReadout` makes them.
+
+    It has no parameters: W_ε is shared with the first stage.
+    """
+
+    def __call__(
+        self,
+        hamiltonians: AttentionHamiltonian,
+        bits: Int8[Array, "*batch heads tokens"],
+        importance: Float[Array, "head_dim"],
+    ) -> Float[Array, "*batch tokens heads head_dim"]:
+        """Features; see `qama_jax.distribute_energy`."""
+        return distribute_energies(hamiltonians, bits, importance)

@@ -1,0 +1,33 @@
+"""Random streams of Flax NNX."""
+
+from flax import nnx
+from flax.errors import TraceContextError
+from jaxtyping import Array, Key
+
+
+def first_stream(rngs: nnx.Rngs | nnx.RngStream | None, *names: str) -> nnx.RngStream | None:
+    """The first of these streams that there is."""
+    if rngs is None or isinstance(rngs, nnx.RngStream):
+        return rngs
+    for name in names:
+        try:
+            return getattr(rngs, name)
+        except AttributeError:
+            continue
+    return None
+
+
+def draw(stream: nnx.RngStream) -> Key[Array, ""]:
+    """The next key.
+
+    Raises:
+      TraceContextError: if a transformation of JAX holds the stream that is to advance.
+    """
+    try:
+        return stream()
+    except TraceContextError as error:
+        raise TraceContextError(
+            "a layer that draws from its random stream changes, and plain jax.jit, jax.grad, jax.vmap or jax.lax.scan "
+            "around it lose changes: use nnx.jit, nnx.grad, nnx.vmap or nnx.scan, or nnx.split and nnx.merge inside, "
+            "or call model.eval() where the layer need not draw"
+        ) from error
