@@ -10,12 +10,13 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | layer | `QAMAAttention`; its stages as modules: `QuboConstruction`, `Annealer`, `EnergyDistribution` |
 | functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian`, `distribute_energy` |
 | read-outs | `EnergyReadout`, `WindowReadout`, `SelectedKeysReadout`, `LinearReadout`; protocol `Readout` |
-| problems | `AttentionHamiltonian`, `Qubo`, `Ising`; `Problem` is what a solver sees of one |
-| files | `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
-| solvers | `solve`, `Solution`; protocol `Solver`; `qama_jax.dimod.DimodSampler` makes a dimod sampler of any |
+| problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse; `Problem` is what a solver sees of one |
+| batches | `stack_problems` makes one of problems of different sizes |
+| files | `read_problem`, `write_problem`, `ProblemFile`; `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
+| solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; protocol `Solver` |
 | dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
 | sampling | `SimulatedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
-| others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines |
+| others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines; `qama_jax.dimod.DimodSampler` for dimod |
 
 Guides: `qama_jax.solvers` says which solver to choose and how to write one, `qama_jax.readouts` the same of read-outs,
 `qama_jax.problems` why all of it is linear, `qama_jax.hardware` how to run on a machine, `qama_jax.analysis` how to

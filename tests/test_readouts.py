@@ -34,9 +34,10 @@ class Coins:
     """A solver that draws bits without a look at the problem."""
 
     num_reads: int = 1
+    share: float = 0.6
 
     def sample(self, key, problem, initial_bits):
-        return jax.random.bernoulli(key, 0.6, (self.num_reads, *problem.shape)).astype(jnp.int8), {}
+        return jax.random.bernoulli(key, self.share, (self.num_reads, *problem.shape)).astype(jnp.int8), {}
 
 
 def draw(tokens, keys=None, seed=0):
@@ -100,6 +101,20 @@ def test_features_and_gradients_equal_the_oracle(readout, tokens, masked, num_re
             )
             np.testing.assert_allclose((np.float64(actual) * direction[index]).sum(), slope, rtol=2e-3, atol=2e-3)
         assert np.any(actual)
+
+
+@pytest.mark.parametrize(("readout", "tokens"), [(SelectedKeysReadout(5), 14), (WindowReadout(3, 3), 26)])
+def test_keys_that_are_not_selected_do_not_count(readout, tokens):
+    """Fewer than a head may have, gathered or in blocks."""
+    arguments, mask = draw(tokens), np.ones(tokens, bool)
+    solution = solved(readout, arguments, None, Coins(share=0.1))
+    counts = np.asarray(solution.bits).sum(axis=1)
+    assert 0 < counts.max() < readout.num_keys
+    features = jax.jit(functools.partial(by_library, readout, solution, None))(
+        *(jnp.asarray(a, jnp.float32) for a in arguments)
+    )
+    truth = expected(readout, arguments, np.asarray(solution.reads, float), mask)
+    np.testing.assert_allclose(features, truth, atol=2e-5)
 
 
 @each_readout
