@@ -49,8 +49,6 @@ from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import Readout as Readout
 from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts import WindowReadout as WindowReadout
-from qama_jax.search import SearchResult as SearchResult
-from qama_jax.search import search as search
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive
@@ -64,6 +62,8 @@ from qama_jax.solvers import Solver as Solver
 from qama_jax.solvers import SteepestDescent as SteepestDescent
 from qama_jax.solvers import auto_solver as auto_solver
 from qama_jax.solvers import solve as solve
+from qama_jax.solvers.search import SearchResult as SearchResult
+from qama_jax.solvers.search import search as search
 from qama_jax.stages import Annealer as Annealer
 from qama_jax.stages import EnergyDistribution as EnergyDistribution
 from qama_jax.stages import QuboConstruction as QuboConstruction

@@ -1,5 +1,6 @@
 """The command: what it prints, and that bad input is one line and exit code 2."""
 
+import gzip
 import importlib.metadata
 import io
 import json
@@ -8,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import dimod
 import jax
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from qama_jax import cli
 pytestmark = pytest.mark.usefixtures("strict")
 
 ROOT = Path(__file__).parent.parent
+BIFURCATION = ("--solver", "simulated-bifurcation")
 TRIANGLE = "3 3\n1 2 1\n2 3 2\n1 3 -1\n"
 
 
@@ -53,14 +56,15 @@ def fail(capsys):
 
 
 def test_max_cut(run, triangle):
-    report = json.loads(run("solve", triangle, "--reads", 5, "--seed", 3))
+    report = json.loads(run("solve", triangle, *BIFURCATION, "--reads", 5, "--seed", 3))
     assert report["energy"] == -3.0
     assert report["cut"] == 3.0
     assert report["bits"] in ([0, 1, 0], [1, 0, 1])
     assert len(report["read_energies"]) == 5
     assert report["seed"] == 3
     assert report["solver"] == repr(qama_jax.SimulatedBifurcation(num_reads=5))
-    assert report["seconds"].keys() == {"compile", "run"}
+    assert report["seconds"].keys() == {"compile", "run", "to_best"}
+    assert report["stopped"] == "calls"
     assert report["versions"] == {"qama-jax": importlib.metadata.version("qama-jax"), "jax": jax.__version__}
     assert report["device"]["platform"] == jax.default_backend()
     assert (report["format"], report["num_bits"]) == ("rudy", 3)
@@ -80,7 +84,8 @@ def test_matrix_and_output_file(run, tmp_path):
     np.save(tmp_path / "matrix.npy", matrix)
     output = tmp_path / "result.json"
     settings = ["--set", "num_steps=7", "--set", "num_reads=4", "--set", "initial_amplitude=0.5"]
-    assert run("solve", tmp_path / "matrix.npy", *settings, "--seed", 5, "--output", output) == ""
+    arguments = [*BIFURCATION, *settings, "--seed", 5, "--output", output]
+    assert run("solve", tmp_path / "matrix.npy", *arguments) == ""
     report = json.loads(output.read_text())
     solver = qama_jax.SimulatedBifurcation(num_steps=7, num_reads=4, initial_amplitude=0.5)
     solution = qama_jax.solve(jax.random.key(5), qama_jax.Qubo(matrix), solver)
@@ -93,7 +98,7 @@ def test_many_reads_are_as_many_as_asked_for(run, tmp_path):
     """In several calls of equal size, each with its own randomness, the surplus dropped."""
     matrix = np.random.default_rng(0).normal(size=(60, 60))
     np.save(tmp_path / "matrix.npy", matrix)
-    settings = ["--set", "num_steps=2", "--set", "max_descent_steps=0"]
+    settings = [*BIFURCATION, "--set", "num_steps=2", "--set", "max_descent_steps=0"]
     reports = [
         json.loads(run("solve", tmp_path / "matrix.npy", *settings, "--reads", 35, "--seed", seed))
         for seed in (1, 1, 2)
@@ -112,22 +117,125 @@ def test_fresh_seeds_are_reported(run, triangle):
     assert first != second
 
 
+def test_limits_end_the_search(run, triangle):
+    reached = json.loads(run("solve", triangle, "--target", "3", "--seed", 0))
+    assert (reached["stopped"], reached["cut"], reached["call_energies"]) == ("target", 3, [-3])
+    timed = json.loads(run("solve", triangle, "--time-limit", "0.2s", "--seed", 0))
+    assert timed["stopped"] == "time"
+    assert 0 < timed["seconds"]["to_best"] <= timed["seconds"]["run"]
+    assert set(timed["call_energies"]) == {-3}
+
+
+def test_largest_energy_of_a_qubo(run, tmp_path):
+    """The other end of the spectrum, in the signs of the file."""
+    matrix = np.random.default_rng(0).integers(-9, 10, (6, 6))
+    np.save(tmp_path / "matrix.npy", matrix)
+    states = (np.arange(64)[:, None] >> np.arange(6)) & 1
+    energies = np.einsum("si,ij,sj->s", states, matrix, states)
+    largest = json.loads(run("solve", tmp_path / "matrix.npy", "--maximize", "--seed", 0))
+    assert (largest["objective"], largest["energy"]) == (energies.max(), -energies.max())
+    bits = np.array(largest["bits"])
+    assert bits @ matrix @ bits == energies.max()
+    smallest = json.loads(run("solve", tmp_path / "matrix.npy", "--seed", 0))
+    assert smallest["energy"] == energies.min()
+
+
+def test_distinct_states_with_their_counts(run, triangle):
+    report = json.loads(run("solve", triangle, "--solver", "steepest-descent", "--reads", 40, "--states", "--seed", 0))
+    states = report["states"]
+    assert sum(state["count"] for state in states) == 40
+    assert len({tuple(state["bits"]) for state in states}) == len(states) > 1
+    energies = [state["energy"] for state in states]
+    assert energies == sorted(energies)
+    assert sorted(report["read_energies"]) == sorted(
+        energy for state in states for energy in [state["energy"]] * state["count"]
+    )
+    for state in states:
+        a, b, c = (2 * bit - 1 for bit in state["bits"])
+        assert state["energy"] == ((a * b - 1) + 2 * (b * c - 1) - (a * c - 1)) / 2
+
+
+def test_energies_of_large_weights_are_exact(run, tmp_path):
+    """Beyond what float32 holds: those of the bits, in integers."""
+    weights = np.random.default_rng(0).integers(1, 2_000_000, 45)
+    pairs = [(i, j) for i in range(1, 11) for j in range(i + 1, 11)]
+    path = tmp_path / "large.rud"
+    path.write_text("10 45\n" + "".join(f"{i} {j} {w}\n" for (i, j), w in zip(pairs, weights, strict=True)))
+    report = json.loads(run("solve", path, "--seed", 0))
+    bits = report["bits"]
+    assert report["cut"] == sum(w for (i, j), w in zip(pairs, weights, strict=True) if bits[i - 1] != bits[j - 1])
+
+
+def test_standard_input_and_compressed_files(run, tmp_path, monkeypatch):
+    path = tmp_path / "triangle.txt.gz"
+    path.write_bytes(gzip.compress(TRIANGLE.encode()))
+    assert json.loads(run("solve", path, "--seed", 0))["cut"] == 3
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TRIANGLE.encode())))
+    assert json.loads(run("solve", "-", "--seed", 0))["cut"] == 3
+
+
+def test_names_of_variables_are_kept(run, tmp_path):
+    bqm = dimod.BinaryQuadraticModel({"sun": -1.0, "rain": 2.0}, {("sun", "rain"): -0.5}, 0.25, "BINARY")
+    path = tmp_path / "weather.json"
+    path.write_text(json.dumps(bqm.to_serializable()))
+    report = json.loads(run("solve", path, "--seed", 0))
+    assert dict(zip(report["labels"], report["bits"], strict=True)) == {"sun": 1, "rain": 0}
+    assert report["energy"] == -0.75
+
+
+def test_interrupt_prints_the_best_so_far(run, triangle, tmp_path, monkeypatch):
+    """As Ctrl-C in the third call does."""
+    calls = []
+
+    def interrupted(problem, solution):
+        calls.append(solution)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return problem.exact_energy(solution.bits)
+
+    monkeypatch.setattr("qama_jax.solvers.search._energy", interrupted)
+    output = tmp_path / "result.json"
+    assert run("solve", triangle, "--time-limit", "1h", "--output", output) == ""
+    report = json.loads(output.read_text())
+    assert (report["stopped"], report["cut"], len(report["call_energies"])) == ("interrupt", 3, 2)
+
+
+def test_interrupt_before_there_is_a_state(triangle, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qama_jax.solvers.search._energy", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["solve", str(triangle)])
+    assert caught.value.code == 130
+    assert "interrupted before there was a state" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"qama-jax {importlib.metadata.version('qama-jax')}\n"
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
 
 
 def test_progress_bar_only_on_a_terminal(run, triangle, monkeypatch):
-    run("solve", triangle, "--reads", 40)  # asserts that stderr stays empty
+    arguments = ["solve", str(triangle), "--solver", "steepest-descent", "--reads", "40"]
+    run(*arguments)  # asserts that stderr stays empty
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    cli.main(["solve", str(triangle), "--reads", "40"])
-    assert "40/40" in terminal.getvalue()
+    cli.main(arguments)
+    assert "best 3" in terminal.getvalue()
 
 
 def test_list_of_solvers(run):
     lines = dict(line.split(maxsplit=1) for line in run("solvers").splitlines())
     assert {"simulated-bifurcation", "exhaustive"} <= lines.keys()
+    assert "suits" in lines.pop("auto")
     for name in lines:
         assert "".join(part.capitalize() for part in name.split("-")) in vars(qama_jax.solvers)
     assert "lowest" in lines["exhaustive"]
@@ -149,23 +257,27 @@ def test_settings_of_a_solver(run):
         (["solve", "{file}", "--solver", "quantum"], "invalid choice: 'quantum'"),
         (["solve", "{file}", "--reads", "many"], "invalid int value: 'many'"),
         (["solve", "{file}", "--reads", "0"], "num_reads must be an integer >= 1"),
-        (["solve", "{file}", "--reads", "2", "--set", "num_reads=2"], "say the same"),
-        (["solve", "{file}", "--set", "num_steps=2", "--set", "num_steps=3"], "there twice"),
+        (["solve", "{file}", *BIFURCATION, "--reads", "2", "--set", "num_reads=2"], "say the same"),
+        (["solve", "{file}", *BIFURCATION, "--set", "num_steps=2", "--set", "num_steps=3"], "there twice"),
         (["solve", "{file}", "--solver", "exhaustive", "--reads", "2"], "exhaustive makes 1 by its nature"),
+        (["solve", "{file}", "--set", "num_steps=2"], "name the solver whose setting it is by --solver"),
+        (["solve", "{file}", "--time-limit", "0s"], "no time above 0 such as 10s, 2m or 1h"),
+        (["solve", "{file}", "--time-limit", "soon"], "no time above 0 such as 10s, 2m or 1h"),
+        (["solve", "{file}", "--target", "low"], "invalid float value: 'low'"),
         (["solve", "{file}", "--seed", "-1"], "seed must be an integer between 0"),
-        (["solve", "{file}", "--set", "steps=3"], "no setting 'steps'; it has num_steps, num_reads"),
-        (["solve", "{file}", "--set", "steps"], "expected NAME=VALUE"),
-        (["solve", "{file}", "--set", "num_steps=ten"], "write strings in quotes"),
-        (["solve", "{file}", "--set", "num_steps={{[]}}"], "no Python literal"),
-        (["solve", "{file}", "--set", "num_steps=0"], "num_steps must be"),
-        (["solve", "{file}", "--set", "time_step='fast'"], "does not take these settings"),
+        (["solve", "{file}", *BIFURCATION, "--set", "steps=3"], "no setting 'steps'; it has num_steps, num_reads"),
+        (["solve", "{file}", *BIFURCATION, "--set", "steps"], "expected NAME=VALUE"),
+        (["solve", "{file}", *BIFURCATION, "--set", "num_steps=ten"], "write strings in quotes"),
+        (["solve", "{file}", *BIFURCATION, "--set", "num_steps={{[]}}"], "no Python literal"),
+        (["solve", "{file}", *BIFURCATION, "--set", "num_steps=0"], "num_steps must be"),
+        (["solve", "{file}", *BIFURCATION, "--set", "time_step='fast'"], "does not take these settings"),
         (["solve", "{file}", "--format", "npy"], "is no .npy file"),
         (["solve", "{file}", "--format", "biqmac", "--output", "{folder}"], "name a file in an existing folder"),
         (["solve", "{file}", "--output", "{folder}/no/such"], "name a file in an existing folder"),
         (["solve", "{folder}/missing.rudy"], "No such file"),
         (["solve", "{folder}", "--format", "rudy"], "Is a directory"),
         (["solve", "{folder}", "--format", "npy"], "Is a directory"),
-        (["solve", "{folder}/unknown.txt"], "pass --format rudy, biqmac, npy"),
+        (["solve", "{folder}/missing.txt"], "No such file"),
     ],
 )
 def test_bad_arguments(fail, triangle, arguments, message):
@@ -183,14 +295,14 @@ def save_archive(path):
     ("name", "write", "message"),
     [
         ("a.rudy", lambda path: path.write_text("3 2\n1 2\n"), "truncated"),
-        ("a.npy", lambda path: path.write_bytes(b""), "is no .npy file"),
-        ("a.npy", lambda path: path.write_bytes(b"PK\x03\x04"), "is no .npy file"),
+        ("a.npy", lambda path: path.write_bytes(b""), "is of no known format"),
+        ("a.npy", lambda path: path.write_bytes(b"PK\x03\x04"), "holds no sparse matrix"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3))), "matrix must be square"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 2), complex)), "matrix must be real"),
         ("a.npy", lambda path: np.save(path, np.array(["a"])), "does not hold one array of numbers"),
         ("a.npy", lambda path: np.save(path, np.array([{}], object)), "is no .npy file"),
-        ("a.npy", lambda path: np.save(path, np.full((2, 2), np.nan)), "not finite"),
-        ("a.npy", save_archive, "does not hold one array of numbers"),
+        ("a.npy", lambda path: np.save(path, np.full((2, 2), np.nan)), "matrix[0, 0] is nan"),
+        ("a.npy", save_archive, "holds no sparse matrix"),
         ("a.sparse", lambda path: path.write_text("1 1\n1 1 -1e300\n"), "overflow float32"),
     ],
 )

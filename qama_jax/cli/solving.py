@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from qama_jax.cli.solvers import make_solver
 from qama_jax.problems.files import ProblemFile, read_problem
-from qama_jax.search import Call, SearchResult, search
 from qama_jax.seeds import choose_seed
 from qama_jax.solvers import Solver
+from qama_jax.solvers.search import Call, SearchResult, search
 
 _READS_PER_CALL = 16  # enough to fill the matrix products, few enough for the progress bar to move
 

@@ -1,0 +1,95 @@
+"""Searching: when it ends, what it keeps, and that its result is the best of its calls."""
+
+import jax
+import numpy as np
+import pytest
+
+import qama_jax
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+SOLVER = qama_jax.SimulatedAnnealing(num_sweeps=2, num_reads=2)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return qama_jax.Qubo(np.random.default_rng(0).integers(-9, 10, (40, 40)))
+
+
+def test_one_call_is_solve(problem):
+    found = qama_jax.search(jax.random.key(3), problem, SOLVER, max_calls=1)
+    solution = qama_jax.solve(jax.random.key(3), problem, SOLVER)
+    np.testing.assert_array_equal(found.bits, solution.bits)
+    assert found.energy == int(solution.energy)
+    assert (found.stopped, found.solver) == ("calls", SOLVER)
+
+
+def test_the_best_of_different_calls(problem):
+    told = []
+    found = qama_jax.search(jax.random.key(0), problem, SOLVER, max_calls=8, on_call=told.append)
+    assert len(set(found.call_energies)) > 1
+    assert found.energy == min(found.call_energies) == problem.exact_energy(found.bits)
+    assert [call.index for call in told] == list(range(8))
+    assert [call.energy for call in told] == np.minimum.accumulate(found.call_energies).tolist()
+    first = np.argmin(found.call_energies)
+    assert found.seconds_to_best == told[first].run_seconds
+    assert found.run_seconds == told[-1].run_seconds
+
+
+def test_calls_differ_from_what_a_single_call_draws(problem):
+    """Their keys are none that the solver derives from the key of the search."""
+    starts = []
+    for calls in (1, 2):
+        qama_jax.search(
+            jax.random.key(0), problem, SOLVER, max_calls=calls, on_call=lambda call: starts.append(call.solution.reads)
+        )
+    assert len({start.tobytes() for start in starts}) == 3
+
+
+def test_target(problem):
+    lowest = qama_jax.search(jax.random.key(0), problem, SOLVER, max_calls=8).call_energies
+    target = sorted(set(lowest))[1]
+    found = qama_jax.search(jax.random.key(0), problem, SOLVER, target=target, max_calls=8)
+    reached = next(index for index, energy in enumerate(lowest) if energy <= target)
+    assert (found.stopped, found.call_energies) == ("target", lowest[: reached + 1])
+
+
+def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
+    """A clock that says 4 s a call: of 11 s, the third call would not end in time."""
+    clock = iter(np.cumsum([0.0, 100.0, 4.0, 4.0, 4.0, 4.0]))
+    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    found = qama_jax.search(jax.random.key(0), problem, SOLVER, time_limit_s=11)
+    assert (found.stopped, len(found.call_energies)) == ("time", 2)
+    assert (found.compile_seconds, found.run_seconds) == (100, 8)
+
+
+def test_interrupt_returns_the_best_so_far(problem):
+    def interrupt(call):
+        if call.index == 2:
+            raise KeyboardInterrupt
+
+    found = qama_jax.search(jax.random.key(0), problem, SOLVER, max_calls=8, on_call=interrupt)
+    assert (found.stopped, len(found.call_energies)) == ("interrupt", 3)
+    assert found.energy == min(found.call_energies)
+
+
+def test_attention_problems_and_the_solver_that_is_chosen():
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 9, 2, 4))
+    hamiltonian = qama_jax.attention_hamiltonian(query, key, value, jax.numpy.ones(4))
+    found = qama_jax.search(jax.random.key(0), hamiltonian, max_calls=1)
+    assert found.solver == qama_jax.SimulatedBifurcation()
+    np.testing.assert_allclose(found.energy, hamiltonian.energy(found.bits), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "pass time_limit_s, target or max_calls"),
+        ({"time_limit_s": 0.0}, "time_limit_s must be positive"),
+        ({"max_calls": 0}, "max_calls must be an integer >= 1"),
+        ({"target": float("nan")}, "target must be a number"),
+    ],
+)
+def test_bad_settings(problem, settings, message):
+    with pytest.raises(ValueError, match=message):
+        qama_jax.search(jax.random.key(0), problem, SOLVER, **settings)
