@@ -365,4 +365,14 @@ EQUIVALENT = {
         "& self.exists[..., None]\n",
         "\n",
     ): "the entries that do not exist are `hidden`, which is what their places get anyway",
+    (
+        "problems/coupling.py",
+        "_gram(key) / (2 * query.shape[-1])",
+        "_gram(key) / query.shape[-1]",
+    ): "a constant factor of the couplings, which their normalisation takes out",
+    (
+        "problems/coupling.py",
+        "jax.lax.stop_gradient(total_square)",
+        "total_square",
+    ): "a comparison passes no gradient; without it, differentiation only traces more",
 }

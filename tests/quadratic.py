@@ -48,19 +48,18 @@ def spins(couplings, fields):
     return problem, Quadratic(4 * couplings, linear, (size,), np.ones(size, bool), colors, offset)
 
 
-def ising(size=6, seed=0):
-    """Random couplings and fields."""
+def ising(size=6, seed=0, loose=0):
+    """Random couplings and fields, but none for the last spins."""
     rng = np.random.default_rng(seed)
     matrix, fields = rng.standard_normal((size, size)).astype(np.float32), rng.standard_normal(size).astype(np.float32)
     couplings = np.triu(matrix, 1)
+    couplings[:, size - loose :] = fields[size - loose :] = 0
     return spins(couplings + couplings.T, fields)
 
 
 def antiferromagnet(size=12):
-    """All spins but the last against each other, so that moves which lower the energy alone raise it together."""
-    couplings = np.eye(size, dtype=np.float32) - 1
-    couplings[-1] = couplings[:, -1] = 0
-    return spins(couplings, np.append(np.arange(1, size), 0).astype(np.float32) / 64)
+    """All spins against each other, so that moves which lower the energy alone raise it together."""
+    return spins(np.eye(size, dtype=np.float32) - 1, np.arange(size, dtype=np.float32) / 64)
 
 
 def qubo(size=6, seed=1):

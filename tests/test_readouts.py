@@ -105,11 +105,12 @@ def test_features_and_gradients_equal_the_oracle(readout, tokens, masked, num_re
 
 @pytest.mark.parametrize(("readout", "tokens"), [(SelectedKeysReadout(5), 14), (WindowReadout(3, 3), 26)])
 def test_keys_that_are_not_selected_do_not_count(readout, tokens):
-    """Fewer than a head may have, gathered or in blocks."""
+    """Fewer than a head may have, or none, gathered or in blocks."""
     arguments, mask = draw(tokens), np.ones(tokens, bool)
-    solution = solved(readout, arguments, None, Coins(share=0.1))
+    solution = solved(readout, arguments, None, Coins(share=0.06))
     counts = np.asarray(solution.bits).sum(axis=1)
-    assert 0 < counts.max() < readout.num_keys
+    assert counts.any()
+    assert counts.min() < (readout.num_keys if isinstance(readout, WindowReadout) else 1)
     features = jax.jit(functools.partial(by_library, readout, solution, None))(
         *(jnp.asarray(a, jnp.float32) for a in arguments)
     )

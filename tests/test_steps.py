@@ -415,7 +415,7 @@ def best_moves(reference, bits):
 
 @pytest.mark.parametrize(
     ("problem", "reference"),
-    [quadratic.ising(12, seed=3), quadratic.antiferromagnet(), quadratic.attention(8, 3, 2, seed=1)],
+    [quadratic.ising(12, seed=3, loose=2), quadratic.antiferromagnet(), quadratic.attention(8, 3, 2, seed=1)],
     ids=["ising", "antiferromagnet", "attention"],
 )
 def test_descent(problem, reference):
@@ -443,4 +443,5 @@ def test_descent(problem, reference):
             reached, count = steps(start, max_steps=max_steps)
             np.testing.assert_array_equal(reached, bits)
             assert count == taken
-    assert {(True, True), (False, True)} <= outcomes
+    assert (False, True) in outcomes
+    assert {(True, True), (True, False)} & outcomes
