@@ -81,6 +81,17 @@ def energy_in_float64(couplings, linear, penalty, bits):
     return sum(term.sum() for term in terms) + overlap, sum(np.abs(term).sum() for term in terms) + overlap
 
 
+def rounding(rows, columns, row_mask, column_mask):
+    """How much rounding grows in couplings of features that nearly cancel: 1 for most inputs."""
+    growth = 1.0
+    for head in range(HEADS):
+        q, k = (oracle.normalize(x[m, head]) for x, m in ((rows, row_mask), (columns, column_mask)) if m.any())
+        share = ((q @ k.T) ** 2).sum() / max((q**2).sum() * (k**2).sum(), 1e-30)
+        if share > 1e-7:  # below, they count as none
+            growth = max(growth, 1e-2 / share)
+    return growth
+
+
 @pytest.mark.parametrize(
     ("readout", "tokens", "keys", "head_dim", "dtype", "on_mesh", "exponent"), ATTENTION.values(), ids=ATTENTION
 )
@@ -121,13 +132,18 @@ def test_attention(readout, tokens, keys, head_dim, dtype, on_mesh, exponent):
         # Of tiny inputs derivatives are large, and may leave the range of a short type.
         assert dtype != jnp.float32 or all_finite(gradient), where
         energy, size = energy_in_float64(*(np.asarray(term)[0] for term in terms), diagnostics.bits[0])
-        assert abs(diagnostics.energy[0] - energy) <= 1e-5 * size + 1e-6, where
+        exact_arrays = [np.asarray(a, np.float64) for a in arrays]
+        roles = [a[0] for a in exact_arrays[:3]]
+        if readout.select == "keys":
+            roles[:2] = roles[1::-1]
+        visible = np.asarray(mask)[0]
+        everything = np.ones(tokens, bool)
+        masks = (visible, visible) if tokens == keys else (everything, visible)
+        growth = rounding(*roles[:2], *(masks if readout.select == "queries" else masks[::-1])) if visible.any() else 1
+        assert abs(diagnostics.energy[0] - energy) <= 1e-5 * growth * size + 1e-6, where
         if all(kind == "normal" for _, kind in drawn) and mask.all() and tokens > 3:
-            arrays = [np.asarray(a, np.float64) for a in arrays]
-            query, key, value = (a[0] for a in arrays[:3])
-            roles = (query, key, value) if readout.select == "queries" else (key, query, value)
-            exact = oracle.build(*(a / np.abs(a).max() for a in roles), arrays[3])
-            assert abs(energy - oracle.energy(exact, np.asarray(diagnostics.bits[0]))) <= 1e-4 * size, where
+            exact = oracle.build(*(a / np.abs(a).max() for a in roles), exact_arrays[3])
+            assert abs(energy - oracle.energy(exact, np.asarray(diagnostics.bits[0]))) <= 1e-5 * growth * size, where
 
 
 @pytest.mark.parametrize("readout", [EnergyReadout(), WindowReadout(2, 2)])
