@@ -234,6 +234,11 @@ def test_claims_follow_the_figures():
     assert only(found, "better on texts")[0] == HOLDS
     assert only(found, "advantage on images")[0] == HOLDS
     assert only(found, "Table III")[0] == OPEN, "2 points are within 2.7, but not by two standard errors"
+    assert only(found, "AUC") == (OPEN, "")
+    curves = [result_of(name, arm, 0.8, roc={"auc": 0.9}) for name in ("imdb", "sst2") for arm in ("softmax", "qama")]
+    assert only(verdicts(curves), "AUC") == (HOLDS, "imdb +0.0 ± 0.4, sst2 +0.0 ± 0.4")
+    curves[-1]["roc"] = {"auc": 0.8}
+    assert only(verdicts(curves), "AUC")[0] == FAILS
     worse = [result_of("cifar10", "softmax", 0.65) if r["dataset"] == "cifar10" else r for r in runs[:5]] + runs[5:]
     assert only(verdicts(worse), "Table III")[0] == FAILS
 
@@ -268,12 +273,8 @@ def test_claims_follow_the_figures():
     assert only(verdicts(heads=table, mechanisms=others), "competitive with")[0] == OPEN
 
     linear = verdicts(measured=costs({"qama": 1.1}, {"softmax": 2.0}))
-    assert [only(linear, word)[0] for word in ("space is O(n)", "O(n²)", "other mechanisms", "does not depend")] == [
-        HOLDS,
-        HOLDS,
-        FAILS,
-        OPEN,
-    ]
+    words = ("space is O(n)", "O(n²)", "other mechanisms", "does not depend")
+    assert [only(linear, word)[0] for word in words] == [HOLDS, HOLDS, FAILS, OPEN]
     assert only(verdicts(measured=costs({}, {"softmax": 2.0, "reformer": 1.5})), "space is O(n)")[0] == FAILS
 
 
