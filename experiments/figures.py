@@ -178,7 +178,7 @@ def draw_costs(path: Path, scaling: Mapping[str, Any]) -> None:
       path: PNG file to write.
       scaling: that part of the result file of the benchmark of mechanisms.
     """
-    figure, (time, memory) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    figure, (time, memory) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for name, arm in scaling["arms"].items():
         seconds = {int(tokens): row["median_s"] * 1e3 for tokens, row in arm["seconds"].items()}
         megabytes = {int(tokens): value / 1e6 for tokens, value in arm["temporary_bytes"].items()}
@@ -191,7 +191,7 @@ def draw_costs(path: Path, scaling: Mapping[str, Any]) -> None:
     for axis in (time, memory):
         axis.set_xticks(scaling["lengths"], [f"{tokens:,}" for tokens in scaling["lengths"]], minor=False)
         axis.minorticks_off()
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""SimpleViT on images with QAMA, softmax, linear or no attention: the paper's vision experiment (Tables I and III).
+"""SimpleViT on images with QAMA, softmax, no or other attention: the paper's vision experiment (Tables I, III and VII).
 
     python experiments/vit_cifar.py --attention qama --dataset cifar10
 
@@ -29,7 +29,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--attention", choices=ATTENTION, default="qama")
+    parser.add_argument("--attention", choices=ATTENTION, default="qama", help="layers of the blocks")
     parser.add_argument("--dataset", choices=NAMES, default="cifar10")
     parser.add_argument("--train-examples", type=int, help="use the first so many training images (default: all)")
     parser.add_argument("--epochs", type=int, default=50)

@@ -248,6 +248,11 @@ def _sizes(jaxpr):
     ("make", "message"),
     [
         (lambda: BigBird(num_window=2), "num_window must be odd"),
+        (lambda: BigBird(num_random=-1), "num_random must be an integer >= 0"),
+        (lambda: Longformer(radius=0), "radius must be an integer >= 1"),
+        (lambda: Linformer(64, rank=0), "rank must be an integer >= 1"),
+        (lambda: Performer(num_features=0), "num_features must be an integer >= 1"),
+        (lambda: Reformer(num_rounds=0), "num_rounds must be an integer >= 1"),
         (lambda: make_layer("linformer", 8)(jnp.zeros((1, 9, 8)), decode=False), "length=8 cannot see 9 tokens"),
         (lambda: visible_keys(jnp.ones((1, 1, 5, 5), bool), 5), r"mask must be one of padding, \[\*batch, 1, 1, 5\]"),
     ],

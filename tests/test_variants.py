@@ -11,14 +11,15 @@ from experiments.benchmarks.mechanisms import exponent
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
 from experiments.reproduce import paper
-from experiments.reproduce.arms import BASELINES
+from experiments.reproduce.arms import BASELINES, WINDOWS
 from experiments.reproduce.budgets import BUDGETS, IMAGES
 from experiments.reproduce.claims import FAILS, HOLDS, OPEN, Difference, claims_table
 from experiments.reproduce.mechanisms import cost_table, mechanism_results, table_vii
 from experiments.reproduce.queue import Places, estimate
+from experiments.reproduce.readouts import CASES
 from experiments.reproduce.results import read_results
 from experiments.reproduce.spread import paired_difference
-from experiments.reproduce.variants import HEADS, MECHANISMS, POOLS, VARIED, variant_runs
+from experiments.reproduce.variants import HEADS, MECHANISMS, POOLS, VARIED, pooled_window, variant_runs
 from experiments.reproduce.variations import heads_accuracy, table_iv, table_v, variation_panels
 from experiments.results import write_json
 from experiments.run import Run
@@ -62,6 +63,14 @@ def test_lengths_are_those_that_the_paper_prints():
             assert run.num_tokens(data) == length
             assert (run.num_heads, run.patch_size, run.pool) == (2, 2, pool)
     assert runs["lengths_cifar10-2x7_none_seed0"].model_maker(blank("cifar10"))(nnx.Rngs(0)).num_tokens == 16
+
+
+def test_windows_of_pooled_images_are_those_of_patches():
+    """As many tokens in as many columns have the window that they have elsewhere."""
+    for dataset in IMAGES:
+        assert pooled_window(dataset, (2, 2)) == WINDOWS[dataset]
+    assert pooled_window("cifar10", (1, 1)) == CASES["cifar10-256"].window
+    assert pooled_window("mnist", (2, 7)).radius == 3
 
 
 def test_header_names_study_and_baseline():
@@ -225,6 +234,11 @@ def test_claims_follow_the_figures():
     assert only(found, "better on texts")[0] == HOLDS
     assert only(found, "advantage on images")[0] == HOLDS
     assert only(found, "Table III")[0] == OPEN, "2 points are within 2.7, but not by two standard errors"
+    assert only(found, "AUC") == (OPEN, "")
+    curves = [result_of(name, arm, 0.8, roc={"auc": 0.9}) for name in ("imdb", "sst2") for arm in ("softmax", "qama")]
+    assert only(verdicts(curves), "AUC") == (HOLDS, "imdb +0.0 ± 0.4, sst2 +0.0 ± 0.4")
+    curves[-1]["roc"] = {"auc": 0.8}
+    assert only(verdicts(curves), "AUC")[0] == FAILS
     worse = [result_of("cifar10", "softmax", 0.65) if r["dataset"] == "cifar10" else r for r in runs[:5]] + runs[5:]
     assert only(verdicts(worse), "Table III")[0] == FAILS
 
@@ -259,12 +273,8 @@ def test_claims_follow_the_figures():
     assert only(verdicts(heads=table, mechanisms=others), "competitive with")[0] == OPEN
 
     linear = verdicts(measured=costs({"qama": 1.1}, {"softmax": 2.0}))
-    assert [only(linear, word)[0] for word in ("space is O(n)", "O(n²)", "other mechanisms", "does not depend")] == [
-        HOLDS,
-        HOLDS,
-        FAILS,
-        OPEN,
-    ]
+    words = ("space is O(n)", "O(n²)", "other mechanisms", "does not depend")
+    assert [only(linear, word)[0] for word in words] == [HOLDS, HOLDS, FAILS, OPEN]
     assert only(verdicts(measured=costs({}, {"softmax": 2.0, "reformer": 1.5})), "space is O(n)")[0] == FAILS
 
 

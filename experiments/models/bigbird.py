@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from experiments.models.attend import attend, visible_keys
+from qama_jax.solvers.base import check_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +21,13 @@ class BigBird:
 
     Args:
       block_size: b.
-      num_global: g.
+      num_global: g, may be 0.
       num_window: w, odd.
-      num_random: r.
+      num_random: r, may be 0.
       seed: of the random blocks.
 
     Raises:
-      ValueError: if the window is not of an odd number of blocks.
+      ValueError: if a setting is out of range, or the window not of an odd number of blocks.
 
     References:
       Zaheer et al., "Big Bird: Transformers for Longer Sequences", arXiv:2007.14062.
@@ -39,6 +40,8 @@ class BigBird:
     seed: int = 0
 
     def __post_init__(self):
+        check_count(block_size=self.block_size, num_window=self.num_window)
+        check_count(0, num_global=self.num_global, num_random=self.num_random)
         if self.num_window % 2 == 0:
             raise ValueError(f"num_window must be odd, so that a block is in the middle, got {self.num_window}")
 

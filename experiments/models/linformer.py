@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from experiments.models.attend import attend, visible_keys
+from qama_jax.solvers.base import check_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,18 @@ class Linformer:
       length: N, the longest sequence; a shorter one takes the first columns of E and F.
       rank: k.
 
+    Raises:
+      ValueError: if a setting is out of range.
+
     References:
       Wang et al., "Linformer: Self-Attention with Linear Complexity", arXiv:2006.04768.
     """
 
     length: int
     rank: int = 16
+
+    def __post_init__(self):
+        check_count(length=self.length, rank=self.rank)
 
     def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""

@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from experiments.models.attend import attend, visible_keys
+from qama_jax.solvers.base import check_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,10 @@ class Longformer:
 
     Args:
       radius: r.
-      num_global: g.
+      num_global: g, may be 0.
+
+    Raises:
+      ValueError: if a setting is out of range.
 
     References:
       Beltagy et al., "Longformer: The Long-Document Transformer", arXiv:2004.05150.
@@ -30,6 +34,10 @@ class Longformer:
 
     radius: int = 9
     num_global: int = 8
+
+    def __post_init__(self):
+        check_count(radius=self.radius)
+        check_count(0, num_global=self.num_global)
 
     def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""

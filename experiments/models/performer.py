@@ -9,6 +9,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from experiments.models.attend import visible_keys
+from qama_jax.solvers.base import check_count
 
 # Added to every feature, as in the authors' code, so that no sum of them is 0.
 _STABILISER = 1e-6
@@ -27,12 +28,18 @@ class Performer:
       num_features: m.
       seed: of the directions.
 
+    Raises:
+      ValueError: if a setting is out of range.
+
     References:
       Choromanski et al., "Rethinking Attention with Performers", arXiv:2009.14794.
     """
 
     num_features: int = 32
     seed: int = 0
+
+    def __post_init__(self):
+        check_count(num_features=self.num_features)
 
     def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from experiments.models.attend import visible_keys
+from qama_jax.solvers.base import check_count
 
 # Below the logits of all others, above those of hidden tokens: a token attends to itself only if there is no other.
 _SELF = -1e5
@@ -31,6 +32,9 @@ class Reformer:
       num_rounds: R.
       seed: of the projections.
 
+    Raises:
+      ValueError: if a setting is out of range.
+
     References:
       Kitaev et al., "Reformer: The Efficient Transformer", arXiv:2001.04451.
     """
@@ -38,6 +42,9 @@ class Reformer:
     chunk_length: int = 16
     num_rounds: int = 2
     seed: int = 0
+
+    def __post_init__(self):
+        check_count(chunk_length=self.chunk_length, num_rounds=self.num_rounds)
 
     def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> "ReformerAttention":
         """A layer with this attention; an `AttentionFactory`."""
