@@ -62,9 +62,10 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
 
 
 def estimate(runs: dict[str, Run], places: Places) -> str:
-    """What the runs that are not finished would take on this device, by the speed of a few steps of the first with attention.
+    """What the runs that are not finished would take on this device, in one line.
 
-    One line: a rough figure, since attention costs differ, to know hours from weeks.
+    By the speed of a few steps of the first run with attention: rough, since their costs differ, to know hours from
+    weeks.
     """
     work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(runs, places)}
     missing = {name: run for name, run in runs.items() if work[name]}
