@@ -62,15 +62,17 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
 
 
 def estimate(runs: dict[str, Run], places: Places) -> str:
-    """What the runs that are not finished would take on this device, by the speed of a few steps of the first of them.
+    """What the runs that are not finished would take on this device, in one line.
 
-    One line: a rough figure, since attention costs differ, to know hours from weeks.
+    By the speed of a few steps of the first run with attention: rough, since their costs differ, to know hours from
+    weeks.
     """
     work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(runs, places)}
     missing = {name: run for name, run in runs.items() if work[name]}
     if not missing:
         return "all runs are done"
-    name, run, data = next(_with_data(missing, places))
+    attending = {name: run for name, run in missing.items() if run.attention != "none"}
+    name, run, data = next(_with_data(attending or missing, places))
     step = measure_step(run, data)
     tokens_per_second = run.num_tokens(data) * run.depth * run.training.batch_size / step
     seconds = sum(work.values()) / tokens_per_second
