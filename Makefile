@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install demo test test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-precision
+.PHONY: install demo test test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-general benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -56,6 +56,10 @@ benchmark-readouts: install
 
 benchmark-mechanisms: install
 	$(RUN) -m experiments.benchmarks.mechanisms
+
+benchmark-general: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'
+	$(RUN) -m experiments.benchmarks.general
 
 benchmark-precision: install
 	$(RUN) -m experiments.benchmarks.precision

@@ -63,6 +63,25 @@ def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
     assert (found.compile_seconds, found.run_seconds) == (100, 8)
 
 
+def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkeypatch):
+    """A clock by which a call of 64 sweeps takes 1 s, and one of 16 times as many 20 s: 40 % of 59 s allow no more."""
+    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 20.0, 20.0]))
+    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    found = qama_jax.search(jax.random.key(0), problem, time_limit_s=60)
+    assert found.solver == qama_jax.SimulatedAnnealing(num_sweeps=1024, num_reads=16)
+    assert (found.stopped, len(found.call_energies)) == ("time", 3)
+    assert (found.compile_seconds, found.run_seconds) == (14, 41)
+
+
+@pytest.mark.parametrize("size", [8, 300])
+def test_solver_of_a_dense_problem(size):
+    matrix = np.random.default_rng(0).normal(size=(size, size))
+    assert isinstance(
+        qama_jax.auto_solver(qama_jax.Qubo(matrix)),
+        qama_jax.SimulatedAnnealing if size == 8 else qama_jax.SimulatedBifurcation,
+    )
+
+
 def test_interrupt_returns_the_best_so_far(problem):
     def interrupt(call):
         if call.index == 2:

@@ -1,5 +1,6 @@
 """Public instances with their best known energies, as a folder with a `manifest.json` lists them."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qama_jax import Ising, Qubo
-from qama_jax.problems.files import read_biqmac, read_rudy
+from qama_jax.problems.files import read_biqmac, read_problem, read_rudy
 
 
 def names(folder: Path) -> list[str]:
@@ -17,6 +18,11 @@ def names(folder: Path) -> list[str]:
       ValueError: if `folder` has no manifest.
     """
     return [entry["name"] for entry in _manifest(folder)]
+
+
+def cuts(folder: Path) -> list[str]:
+    """The names of the MAX-CUT instances."""
+    return [entry["name"] for entry in _manifest(folder) if entry["objective"] == "max_cut"]
 
 
 def load(folder: Path, name: str) -> tuple[Qubo | Ising, float]:
@@ -62,9 +68,14 @@ def _read_matrix(path: Path) -> Ising:
     return Ising(-(upper + upper.T))
 
 
+def _read(form: str, path: Path) -> Qubo | Ising:
+    return read_problem(path, form).problem
+
+
 _READERS = {
     "rudy": read_rudy,
     "biqmac": read_biqmac,
     "packed_signs": _read_packed_signs,
     "npy_matrix": _read_matrix,
+    **{form: functools.partial(_read, form) for form in ("qbsolv", "qs")},
 }

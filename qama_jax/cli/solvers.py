@@ -50,7 +50,7 @@ def make_solver(options: argparse.Namespace, problem: Problem) -> Solver:
     Raises:
       ValueError: if it does not take them.
     """
-    chosen = auto_solver(problem, options.time_limit) if options.solver == AUTO else None
+    chosen = auto_solver(problem) if options.solver == AUTO else None
     solver_class = type(chosen) if chosen else solver_classes()[options.solver]
     names = [field.name for field in dataclasses.fields(solver_class)]
     settings = dict(_parse_setting(text, names, options.solver) for text in options.set)

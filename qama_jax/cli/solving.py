@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from qama_jax.cli.solvers import make_solver
+from qama_jax.cli.solvers import AUTO, make_solver
 from qama_jax.problems.files import ProblemFile, read_problem
 from qama_jax.seeds import choose_seed
 from qama_jax.solvers import Solver
@@ -43,7 +43,7 @@ def solve_file(options: argparse.Namespace) -> None:
         "format": file.format,
         "num_bits": file.problem.shape[0],
         **_result(file, found, reads, limited, options.states),
-        "solver": repr(solver),
+        "solver": repr(found.solver if limited else solver),
         "seed": seed,
         "stopped": found.stopped,
         "seconds": {"compile": found.compile_seconds, "run": found.run_seconds, "to_best": found.seconds_to_best},
@@ -94,7 +94,9 @@ def _search_with_limit(
                 reads.append(call.solution.reads)
             bar.show(call, call.run_seconds)
 
-        found = search(key, file.problem, solver, time_limit_s=options.time_limit, target=target, on_call=on_call)
+        # With reads of its own, a search adapts nothing.
+        chosen = None if options.solver == AUTO and options.reads is None else solver
+        found = search(key, file.problem, chosen, time_limit_s=options.time_limit, target=target, on_call=on_call)
     return found, np.concatenate(reads) if reads else found.bits[None]
 
 

@@ -1,23 +1,42 @@
 """Which solver suits a problem."""
 
+import dataclasses
+import math
+
 from qama_jax.problems.base import Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.solvers.base import Solver
+from qama_jax.solvers.simulated_annealing import SimulatedAnnealing
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
+# Dense problems of more bits are better served by products with the whole matrix than by a flip at a time.
+_LARGEST_DENSE = 256
 
-def auto_solver(problem: Problem, time_limit_s: float | None = None) -> Solver:
-    """The solver that suits a problem, and the time there is, by what was measured.
+
+def auto_solver(problem: Problem) -> SimulatedAnnealing | SimulatedBifurcation:
+    """The solver that suits a problem, by what was measured.
 
     Args:
       problem: what is minimised.
-      time_limit_s: seconds that `search` will have; None for a single call.
 
     Returns:
-      `SimulatedBifurcation`: with its defaults for attention, which they are made for, else discrete.
+      `SimulatedBifurcation` with its defaults for attention, which they are made for; the same, heated and for longer,
+      for dense problems of more than 256 bits; `SimulatedAnnealing` for all others.
     """
     if not isinstance(problem, Quadratic):
         return SimulatedBifurcation()
-    return SimulatedBifurcation(
-        num_steps=1000, num_reads=64, mode="discrete", coupling_strength=1.0, pump=(0.0, 1.0), initial_amplitude=0.1
-    )
+    if not problem.is_sparse and problem.shape[0] > _LARGEST_DENSE:
+        return SimulatedBifurcation(
+            num_steps=1024, num_reads=64, heating=0.2, coupling_strength=0.5, pump=(0.0, 1.0), initial_amplitude=0.1
+        )
+    return SimulatedAnnealing(num_sweeps=1024, num_reads=16)
+
+
+def lengthened(solver: Solver, factor: float) -> Solver:
+    """A solver of `auto_solver` with more steps or fewer: by a power of two, so that few programs are compiled."""
+    factor = 2.0 ** math.floor(math.log2(factor))
+    if isinstance(solver, SimulatedAnnealing):
+        return dataclasses.replace(solver, num_sweeps=max(1, int(factor * solver.num_sweeps)))
+    if isinstance(solver, SimulatedBifurcation) and solver.num_steps is not None:
+        return dataclasses.replace(solver, num_steps=max(1, int(factor * solver.num_steps)))
+    return solver

@@ -10,8 +10,11 @@ from jaxtyping import Array, Int8, Key
 
 from qama_jax.problems import Problem
 from qama_jax.problems.quadratic import Quadratic
-from qama_jax.solvers.auto import auto_solver
+from qama_jax.solvers.auto import auto_solver, lengthened
 from qama_jax.solvers.base import Solution, Solver, check_count, check_positive, solve
+
+# Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take.
+_TRIAL, _SHARE = 1 / 16, 0.4
 
 
 class SearchResult(NamedTuple):
@@ -21,7 +24,7 @@ class SearchResult(NamedTuple):
       bits: int8, `problem.shape`.
       energy: its energy, computed on the host as exactly as the problem allows; see `Qubo.exact_energy`.
       call_energies: the lowest energy of each call, in order.
-      solver: what ran.
+      solver: what ran, in the last call.
       stopped: why the search ended: "target", "time", "calls", or "interrupt" for Ctrl-C.
       compile_seconds: until the first call could start.
       run_seconds: all calls together, without the compilation.
@@ -72,7 +75,8 @@ def search(
     Args:
       key: typed PRNG key. A single call uses it as it is, so that it equals `solve`.
       problem: what is minimised.
-      solver: what runs. None takes `auto_solver(problem, time_limit_s)`.
+      solver: what runs. None takes `auto_solver(problem)`, and within a time limit as many steps as a short first call
+        suggests.
       time_limit_s: seconds of running, compilation apart. No call starts that would end later, judged by the longest so
         far; the first always runs.
       target: an energy at which the search ends.
@@ -100,12 +104,16 @@ def search(
         check_count(max_calls=max_calls)
     if target is not None and np.isnan(target):
         raise ValueError("target must be a number, got nan")
+    adapts = solver is None and time_limit_s is not None
     if solver is None:
-        solver = auto_solver(problem, time_limit_s)
+        solver = auto_solver(problem)
+    if adapts:
+        solver = lengthened(solver, _TRIAL)
 
     start = time.perf_counter()
-    compiled = jax.jit(solve, static_argnums=2).lower(key, problem, solver).compile()
+    compiled = _compile(key, problem, solver)
     run_start = time.perf_counter()
+    compile_seconds = run_start - start
     bits, lowest, seconds_to_best = None, np.inf, 0.0
     ends, call_energies = [0.0], []
     stopped = None
@@ -127,11 +135,23 @@ def search(
                 stopped = "calls"
             elif time_limit_s is not None and ends[-1] + max(np.diff(ends)) > time_limit_s:
                 stopped = "time"
+            elif adapts and index == 0:
+                longer = lengthened(solver, max(1, _SHARE * (time_limit_s - ends[-1]) / ends[-1]))
+                if longer != solver:
+                    solver = longer
+                    start = time.perf_counter()
+                    compiled = _compile(key, problem, solver)
+                    paused = time.perf_counter() - start
+                    run_start, compile_seconds = run_start + paused, compile_seconds + paused
     except KeyboardInterrupt:
         if bits is None:
             raise
         stopped = "interrupt"
-    return SearchResult(bits, lowest, call_energies, solver, stopped, run_start - start, ends[-1], seconds_to_best)
+    return SearchResult(bits, lowest, call_energies, solver, stopped, compile_seconds, ends[-1], seconds_to_best)
+
+
+def _compile(key: Key[Array, ""], problem: Problem, solver: Solver) -> Callable[..., Solution]:
+    return jax.jit(solve, static_argnums=2).lower(key, problem, solver).compile()
 
 
 def _energy(problem: Problem, solution: Solution) -> int | float:
