@@ -14,11 +14,11 @@ pytestmark = pytest.mark.usefixtures("strict")
 
 
 def couplings(n, edges, hub=0, seed=0):
-    """Integers; bit 3 is coupled to `hub` others besides."""
+    """Integers; the last bit is coupled to the first `hub` ones besides."""
     rng = np.random.default_rng(seed)
     matrix = np.zeros((n, n))
     matrix[rng.integers(0, n, edges), rng.integers(0, n, edges)] = rng.integers(1, 4, edges)
-    matrix[3, :hub] = -2
+    matrix[-1, :hub] = -2
     matrix = np.triu(matrix, 1) + np.tril(matrix, -1).T
     return matrix + matrix.T
 
@@ -140,6 +140,8 @@ def test_solving_a_batch(batch):
     """Each problem is at a local minimum of its own at the end of a cold run, and its energy is the problem's."""
     problems, stacked = batch
     solver = qama_jax.SimulatedAnnealing(num_sweeps=60, num_reads=2, beta_range=(0.01, 10.0))
+    visited = jax.vmap(lambda problem: jnp.sum(problem.sweeper().exists))(stacked)
+    np.testing.assert_array_equal(visited, [220] * 3)
     keys = jax.random.split(jax.random.key(0), len(problems))
     solutions = jax.jit(jax.vmap(qama_jax.solve, in_axes=(0, 0, None)), static_argnums=2)(keys, stacked, solver)
     for problem, bits, energy in zip(problems, solutions.bits, solutions.energy, strict=True):

@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Int
 
 from qama_jax.problems.base import register_pytree
@@ -172,12 +173,18 @@ def _batched_product_rule(axis_size, in_batched, neighbors, weights, owners, x):
     del axis_size
     if in_batched == [False, False, False, True]:
         # Several states of one problem: whole rows of x are read, which vectorises where single entries do not.
-        return gather_products(neighbors, weights, owners, x.T).T, True
+        rows = _in_row_order(x.T)
+        return _in_row_order(gather_products(neighbors, weights, owners, rows)).T, True
     axes = [0 if batched else None for batched in in_batched]
     single = functools.partial(jax.vmap, in_axes=axes)
     return single(lambda *operands: gather_products(*operands[:3], operands[3][:, None])[:, 0])(
         neighbors, weights, owners, x
     ), True
+
+
+def _in_row_order(x: Float[Array, "n states"]) -> Float[Array, "n states"]:
+    """The same array, moved in memory too, where XLA would only read it in another order, a cache line a number."""
+    return with_layout_constraint(jax.lax.optimization_barrier(x), Layout(major_to_minor=(0, 1)))
 
 
 def gather_products(
