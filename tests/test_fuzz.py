@@ -87,7 +87,7 @@ def rounding(rows, columns, row_mask, column_mask):
     for head in range(HEADS):
         q, k = (oracle.normalize(x[m, head]) for x, m in ((rows, row_mask), (columns, column_mask)) if m.any())
         share = ((q @ k.T) ** 2).sum() / max((q**2).sum() * (k**2).sum(), 1e-30)
-        if share > 1e-7:  # below, they count as none
+        if share > 1e-5:  # below, they count as none
             growth = max(growth, 1e-2 / share)
     return growth
 

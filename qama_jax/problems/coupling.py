@@ -22,7 +22,7 @@ _EQUAL_COUPLINGS = 1e-5
 
 # Where the trace of J⁰ is below this share of what Q and K of their size allow, J⁰ is what rounding leaves of features
 # that cancel; of independent features it is 1/D.
-_CANCELLED = 1e-6
+_CANCELLED = 1e-5
 
 # Up to this many times head_dim tokens, the fields of a low-rank coupling read P and not gram.
 _SHORT = 8
