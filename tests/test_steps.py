@@ -229,9 +229,9 @@ def test_start_and_schedule_of_annealing():
     close(solver.report(transition, rows, warm, None)["beta"], [0.5, 2, 8])
 
 
-@each_problem
-def test_block_gibbs(problem, reference):
+def test_block_gibbs():
     """Normal variables of mean Bᵀx and variance 1/β, then the bits of every head given them and the other heads."""
+    problem, reference = PROBLEMS["attention"]
     solver, beta = qama_jax.BlockGibbs(num_reads=5), 0.4
     transition = solver.arrange(problem)
     factor = np.asarray(transition.blocks.couplings.factor, np.float64)
@@ -256,6 +256,17 @@ def test_block_gibbs(problem, reference):
     assert (expected != bits).any()
     state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits.reshape(5, *reference.shape))), beta)
     np.testing.assert_array_equal(np.reshape(solver.bits(transition, state), expected.shape), expected)
+
+
+def test_block_gibbs_of_what_is_no_square():
+    """A heat-bath of each colour."""
+    problem, reference = PROBLEMS["ising"]
+    solver, bits = qama_jax.BlockGibbs(num_reads=5), draw_bits(reference, 5)
+    expected = sweep(reference, bits, sweep_noise(jax.random.logistic, KEY, reference, 5), heat_bath(np.full(5, 0.4)))
+    assert (expected != bits).any()
+    transition = solver.arrange(problem)
+    state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits)), 0.4)
+    np.testing.assert_array_equal(solver.bits(transition, state), expected)
 
 
 class TestParallelTempering:
