@@ -8,7 +8,7 @@ import numpy as np
 
 from qama_jax.problems import Qubo
 from qama_jax.seeds import choose_seed
-from qama_jax.solvers import SimulatedBifurcation, Solver, solve
+from qama_jax.solvers import SimulatedAnnealing, Solver, solve
 
 try:
     import dimod
@@ -26,7 +26,7 @@ class DimodSampler(dimod.Sampler):
     Models of equal size compile once. Energies of the sample set are dimod's own, in float64.
 
     Args:
-      solver: what to run. The default is one whose reads suit small and medium models.
+      solver: what to run. The default suits small and medium models, those with penalties among them.
 
     Raises:
       ValueError: if `solver` is not an instance of a solver.
@@ -40,9 +40,9 @@ class DimodSampler(dimod.Sampler):
       -2.0
     """
 
-    def __init__(self, solver: Solver = SimulatedBifurcation(num_reads=8)):
+    def __init__(self, solver: Solver = SimulatedAnnealing(num_sweeps=1000, num_reads=8)):
         if isinstance(solver, type) or not isinstance(solver, Solver):
-            raise ValueError(f"solver must be an instance such as qama_jax.SimulatedBifurcation(), got {solver!r}")
+            raise ValueError(f"solver must be an instance such as qama_jax.SimulatedAnnealing(), got {solver!r}")
         self.solver = solver
 
     @property
