@@ -26,8 +26,9 @@ True
 `qama_jax.search` runs one on the host until a time limit or a target is reached, and chooses it by `auto_solver` where
 none is named; so does the command `qama-jax solve FILE --time-limit 10s`.
 
-**A solver of your own** is a frozen dataclass that derives from `IterativeSolver` and says what a step is; the loop, the
-reads, the trace of energies and the polish are there. What is not iterative has `num_reads` and `sample`; see `Solver`.
+**A solver of your own** is a frozen dataclass that derives from `IterativeSolver` and says what a step is; the loop,
+the reads, the trace of energies and the polish are there. What is not iterative has `num_reads` and `sample`; see
+`Solver`.
 """
 
 from qama_jax.solvers.auto import auto_solver as auto_solver
