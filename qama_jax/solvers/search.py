@@ -1,5 +1,6 @@
 """Searching on the host for as long as there is time: one compiled call, again and again."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -38,7 +39,8 @@ class SearchResult(NamedTuple):
     seconds_to_best: float
 
 
-class Call(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Call:
     """One call of a search, as `on_call` is told of it.
 
     Attributes:
@@ -128,13 +130,14 @@ def search(
             elif time_limit_s is not None and ends[-1] + max(np.diff(ends)) > time_limit_s:
                 stopped = "time"
     except KeyboardInterrupt:
-        if bits is None:
-            raise
         stopped = "interrupt"
+    if bits is None:
+        raise KeyboardInterrupt("before the first call had ended")
     return SearchResult(bits, lowest, call_energies, solver, stopped, run_start - start, ends[-1], seconds_to_best)
 
 
 def _energy(problem: Problem, solution: Solution) -> int | float:
     if isinstance(problem, Quadratic):
-        return problem.exact_energy(solution.bits)
+        (energy,) = problem.terms().energies(np.atleast_2d(solution.bits)).tolist()
+        return energy
     return float(solution.energy)
