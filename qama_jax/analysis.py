@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
+from numpy.typing import ArrayLike
 
-from qama_jax.problems.base import Bits, Problem, as_float_array
+from qama_jax.problems.base import Bits, Problem, as_float_array, is_concrete
 
 _MAX_BITS = 16
 
@@ -66,7 +67,7 @@ class FlipLandscape(NamedTuple):
 
 
 def success_probability(
-    read_energies: Num[Array, "*batch reads"], target: Num[Array, "*batch"] | float, *, tolerance: float = 1e-5
+    read_energies: ArrayLike, target: ArrayLike, *, tolerance: float = 1e-5
 ) -> Float[Array, "*batch"]:
     """Share of reads that reach the target: `E <= target + tolerance · max(|target|, 1)`.
 
@@ -97,8 +98,8 @@ def success_probability(
 
 
 def time_to_solution(
-    run_time: Num[Array, "*batch"] | float,
-    success_probability: Num[Array, "*batch"] | float,
+    run_time: ArrayLike,
+    success_probability: ArrayLike,
     *,
     confidence: float = 0.99,
 ) -> Float[Array, "*batch"]:
@@ -111,8 +112,8 @@ def time_to_solution(
     a run can be had, `jnp.maximum(run_time, ...)` of the result is the time to report.
 
     Args:
-      run_time: time of one run, in any unit.
-      success_probability: p, the probability that one run succeeds.
+      run_time: scalar or [*batch], time of one run, in any unit.
+      success_probability: scalar or [*batch], p, the probability that one run succeeds.
       confidence: the probability of success to reach.
 
     Returns:
@@ -144,7 +145,7 @@ def time_to_solution(
     return jnp.where(possible, run_time * runs, jnp.inf)
 
 
-def residual_energy(read_energies: Num[Array, "*batch reads"], reference: Num[Array, "*batch"] | float) -> Estimate:
+def residual_energy(read_energies: ArrayLike, reference: ArrayLike) -> Estimate:
     """Mean of `E - E_ref` over the reads of a problem, with its standard error.
 
     Args:
@@ -164,7 +165,7 @@ def residual_energy(read_energies: Num[Array, "*batch reads"], reference: Num[Ar
     return _estimate(energies - _for_each_row(reference, "reference", energies))
 
 
-def relative_gap(energies: Num[Array, "*batch problems"], best_energies: Num[Array, "*batch problems"]) -> Estimate:
+def relative_gap(energies: ArrayLike, best_energies: ArrayLike) -> Estimate:
     """Mean of the gap `(E - E_best) / |E_best|` over problems, with its standard error.
 
     Args:
@@ -558,7 +559,7 @@ def _check_bits(bits: Num[Array, "..."], name: str) -> None:
 
 def _check_values(array: Num[Array, "..."], allowed: Callable[[Any], Any], rule: str, remedy: str) -> None:
     """Raises `ValueError` for values that are not allowed; under a transformation, none are known."""
-    if isinstance(array, jax.core.Tracer):
+    if not is_concrete(array):
         return
     values = np.asarray(array)
     if not allowed(values).all():

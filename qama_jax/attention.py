@@ -107,7 +107,7 @@ def read_out(
     else:
 
         def read(key, *arguments):
-            return readout.read(*arguments, dataclasses.replace(dropout, key=key))
+            return readout.read(*arguments, dropout=dataclasses.replace(dropout, key=key))
 
         keys = jax.random.split(dropout.key, batch)
         features = over_batch(read, batch, importance)(keys, hamiltonians, solutions, *tensors)

@@ -134,7 +134,7 @@ def _initial_bits(initial_states: Any, model: dimod.BinaryQuadraticModel, num_re
     states, labels = dimod.as_samples(initial_states)
     if set(labels) != set(model.variables):
         raise ValueError("initial_states must have a value for each variable of the model, and for no other")
-    if not np.isin(states, tuple(model.vartype.value)).all():
+    if not np.isin(states, (-1, 1) if model.vartype is dimod.SPIN else (0, 1)).all():
         raise ValueError(f"initial_states must have the model's vartype {model.vartype.name}; convert their values")
     if len(states) not in (1, num_reads):
         raise ValueError(f"initial_states must be one or {num_reads}, got {len(states)}; pass num_reads={len(states)}")

@@ -188,7 +188,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             stream = next((name for name in ("anneal", "dropout", "params") if self.has_rng(name)), None)
             rng = evaluation_key() if stream is None else _typed(self.make_rng(stream))
             dropout_rng = _typed(self.make_rng("dropout")) if drops else None
-        return rng, Dropout(dropout_rng, self.dropout_rate, self.broadcast_dropout) if drops else None
+        return rng, None if dropout_rng is None else Dropout(dropout_rng, self.dropout_rate, self.broadcast_dropout)
 
 
 def _typed(rng: Key[Array, ""]) -> Key[Array, ""]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx.nn.attention import default_kernel_init
 from flax.nnx.nn.dtypes import promote_dtype
-from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn
+from flax.nnx.nn.linear import default_kernel_init
+from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn, Shape
 from jaxtyping import Array, Bool, Float
 
 from qama_jax.attention import diagnose, read_out
@@ -224,7 +224,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         query = self.query(inputs_q, out_sharding=qkv_sharding)
         key = self._for_every_head(self.key(inputs_k, out_sharding=qkv_sharding))
         value = self._for_every_head(self.value(inputs_v, out_sharding=qkv_sharding))
-        if self.normalize_qk:
+        if self.query_ln is not None and self.key_ln is not None:
             query, key = self.query_ln(query), self.key_ln(key)
 
         *batch, tokens, heads, _ = query.shape
@@ -243,7 +243,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             self.sow(nnx.Intermediate, "attention_features", features)
         return self.out(features, out_sharding=out_sharding)
 
-    def init_cache(self, input_shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> None:
+    def init_cache(self, input_shape: Shape, dtype: Dtype = jnp.float32) -> None:
         """Refused: QAMA has no autoregressive cache."""
         raise ValueError("QAMA has no autoregressive cache; use nnx.MultiHeadAttention for decoding")
 

@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
+
+from qama_jax.problems.base import is_concrete
 
 
 class KeyPadding(NamedTuple):
@@ -57,7 +58,7 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
         visible = jnp.asarray(mask).astype(bool).reshape(*shape[:-3], shape[-1])
         return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), None)
 
-    known = not isinstance(mask, jax.core.Tracer)
+    known = is_concrete(mask)
     # Under jax.jit, even a constant is traced as soon as jnp touches it.
     visible, honoured = _separate((np if known else jnp).asarray(mask).astype(bool).reshape(shape), keys)
     if not known:

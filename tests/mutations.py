@@ -75,9 +75,9 @@ MUTATIONS = {
     "solvers/iterative.py": [
         ("jax.random.fold_in(step_key, index)", "step_key"),
         ("jax.random.split(key) if self.random_steps", "(key, key) if self.random_steps"),
-        ("if self.keep_best:\n                best =", "if False:\n                best ="),
+        ("if best is not None:\n                    best =", "if False:\n                    best ="),
         ("(read(state), energy(read(state)))", "(read(state), energy(read(state)) + jnp.inf)"),
-        ("bits = best[0] if self.keep_best else read(state)", "bits = read(state)"),
+        ("bits = read(state) if best is None else best[0]", "bits = read(state)"),
         ("jnp.swapaxes(trace, 0, -1)", "trace[::-1].swapaxes(0, -1)"),
         ("is_lower = energy < lowest", "is_lower = energy > lowest"),
         ("max_steps=self.max_descent_steps", "max_steps=0"),

@@ -22,7 +22,7 @@ def solver_classes() -> dict[str, type]:
         for name, value in vars(qama_jax.solvers).items()
         if isinstance(value, type)
         and dataclasses.is_dataclass(value)
-        and value.__dataclass_params__.frozen
+        and value.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]  # not in typeshed
         and (hasattr(value, "num_reads") or "num_reads" in value.__dataclass_fields__)
         and hasattr(value, "sample")
     }
@@ -32,7 +32,7 @@ def list_solvers(options: argparse.Namespace) -> None:
     """Prints the names of all, or the settings of one."""
     classes = solver_classes()
     if options.name is None:
-        described = {AUTO: inspect.getdoc(auto_solver)} | {name: inspect.getdoc(cls) for name, cls in classes.items()}
+        described = {name: inspect.getdoc(solver) or "" for name, solver in {AUTO: auto_solver, **classes}.items()}
         width = max(map(len, described))
         for name, text in described.items():
             print(f"{name:{width}}  {text.splitlines()[0]}")
@@ -58,7 +58,7 @@ def make_solver(options: argparse.Namespace, problem: Problem) -> Solver:
         raise ValueError("--set: a setting is there twice; keep one")
     if options.reads is not None:
         if "num_reads" not in names:
-            raise ValueError(f"--reads: {options.solver} makes {solver_class.num_reads} by its nature; leave it out")
+            raise ValueError(f"--reads: {options.solver} makes {solver_class().num_reads} by its nature; leave it out")
         if "num_reads" in settings:
             raise ValueError("--reads and --set num_reads say the same; keep one")
         settings["num_reads"] = options.reads

@@ -127,7 +127,7 @@ class _Bar:
 def _result(
     file: ProblemFile, found: SearchResult, reads: np.ndarray, limited: bool, with_states: bool
 ) -> dict[str, Any]:
-    energies = file.problem.exact_energy(reads)
+    energies = file.problem.terms().energies(reads)
     best = np.argmin(energies)
     result: dict[str, Any] = {"energy": energies[best].item()}
     if file.maximize:

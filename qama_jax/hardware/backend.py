@@ -48,8 +48,11 @@ class Backend(Protocol):
       machine: its limits; problems are embedded accordingly.
     """
 
-    name: str
-    machine: Machine
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def machine(self) -> Machine: ...
 
     def sample(self, problems: Sequence[MachineProblem], num_reads: int) -> Sequence[np.ndarray]:
         """Spins ±1 for each problem, [k, m] with its own m and k >= num_reads, in any order."""

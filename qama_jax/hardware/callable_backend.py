@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from qama_jax.hardware.backend import Backend, MachineProblem, sample_one_by_one
 from qama_jax.hardware.machine import Machine
+
+SpinFunction = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 _UNLIMITED = Machine(num_spins=None, coupling_bits=None, auxiliary_spins=0)
 
@@ -32,7 +33,7 @@ class CallableBackend:
       Array([1, 0, 1], dtype=int8)
     """
 
-    function: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+    function: SpinFunction
     machine: Machine = _UNLIMITED
 
     @property
@@ -49,7 +50,7 @@ class CallableBackend:
         return sample_one_by_one(self, problems, num_reads)
 
 
-def as_backend(value: Any, argument: str) -> Backend:
+def as_backend(value: Backend | SpinFunction, argument: str) -> Backend:
     """`value` if it is a backend, a `CallableBackend` if it is a function.
 
     Raises:

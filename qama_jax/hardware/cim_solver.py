@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import time
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from qama_jax.hardware.backend import Backend, HardwareError, MachineProblem, lowest_reads, sample_checked
-from qama_jax.hardware.callable_backend import as_backend
+from qama_jax.hardware.callable_backend import SpinFunction, as_backend
 from qama_jax.hardware.embedding import decode, embed
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.base import check_count
@@ -54,6 +55,10 @@ class CimSolver:
     backend: Backend
     num_reads: int = 1
 
+    if TYPE_CHECKING:  # what is passed, where the fields are what is kept
+
+        def __init__(self, backend: Backend | SpinFunction, num_reads: int = 1): ...
+
     def __post_init__(self):
         object.__setattr__(self, "backend", as_backend(self.backend, "backend"))
         check_count(num_reads=self.num_reads)
@@ -89,7 +94,9 @@ class _HostCall:
     num_reads: int
     n: int
 
-    def __call__(self, couplings: Array, fields: Array, num_auxiliary: Array, seeds: Array) -> tuple[np.ndarray, ...]:
+    def __call__(
+        self, couplings: Array | np.ndarray, fields: Array | np.ndarray, num_auxiliary: Array, seeds: Array | np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         started = time.perf_counter()
         self._check_threads(couplings.nbytes)
         batch, slots = fields.shape[:-1], fields.shape[-1]

@@ -58,7 +58,7 @@ class DimodBackend:
         given = {name: value for name, value in given.items() if name in self.sampler.parameters}
         samples = self.sampler.sample(_to_bqm(problem), **given | self.parameters)
         record = samples.change_vartype("SPIN", inplace=False).record
-        spins = record.sample[:, np.argsort(samples.variables)]
+        spins = record.sample[:, np.argsort(np.asarray(samples.variables))]
         return np.repeat(spins, record.num_occurrences, axis=0)
 
     def sample(self, problems: Sequence[MachineProblem], num_reads: int) -> list[np.ndarray]:
@@ -72,4 +72,4 @@ def _to_bqm(problem: MachineProblem) -> "dimod.BinaryQuadraticModel":
 
     rows, columns = np.nonzero(np.triu(problem.couplings, 1))
     quadratic = rows, columns, -problem.couplings[rows, columns].astype(np.float64)
-    return dimod.BinaryQuadraticModel.from_numpy_vectors(-problem.fields.astype(np.float64), quadratic, 0.0, "SPIN")
+    return dimod.BinaryQuadraticModel.from_numpy_vectors(-problem.fields.astype(np.float64), quadratic, 0.0, dimod.SPIN)

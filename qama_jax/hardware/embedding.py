@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, Num
 
 from qama_jax.hardware.machine import Machine
-from qama_jax.problems import Ising, Problem, Qubo
+from qama_jax.problems import AttentionHamiltonian, Ising, Problem, Qubo
+from qama_jax.problems.quadratic import as_dense
 
 # Most auxiliary spins that are chosen automatically. They give a linear term 6 bits more than a coupling has.
 _MOST_AUXILIARY = 64
@@ -70,18 +71,18 @@ def embed(problem: Problem, machine: Machine) -> Embedding:
     ising = as_ising(problem)
     (n,) = ising.shape
     slots = _auxiliary_slots(n, machine)
-    strongest = jnp.max(jnp.abs(ising.couplings))
-    strongest_field = jnp.max(jnp.abs(ising.fields))
+    couplings, fields = as_dense(ising.couplings), ising.fields
+    strongest = jnp.max(jnp.abs(couplings))
+    strongest_field = jnp.max(jnp.abs(fields))
     used = _num_auxiliary(strongest, strongest_field, slots, machine)
     strongest = jnp.maximum(strongest, strongest_field / jnp.maximum(used, 1).astype(ising.dtype))
     dtype = _coupling_dtype(machine, ising.dtype)
     limit = machine.largest_coupling
     if limit is None:
         scale, tie = jnp.ones_like(strongest), strongest
-        couplings, fields = ising.couplings, ising.fields
     else:
         scale, tie = limit / jnp.where(strongest > 0, strongest, 1), jnp.asarray(limit)
-        couplings, fields = jnp.round(scale * ising.couplings), jnp.round(scale * ising.fields)
+        couplings, fields = jnp.round(scale * couplings), jnp.round(scale * fields)
     if slots == 0:
         return Embedding(couplings.astype(dtype), fields.astype(dtype), used, scale)
 
@@ -120,9 +121,15 @@ def decode(spins: Num[Array, "reads m"], embedding: Embedding, n: int) -> Num[Ar
 
 def as_ising(problem: Problem) -> Ising:
     """The problem over spins, with its bits in one row."""
-    if isinstance(problem, Ising):
-        return problem.to_dense()
-    return (problem if isinstance(problem, Qubo) else problem.to_qubo()).to_ising().to_dense()
+    if isinstance(problem, AttentionHamiltonian):
+        problem = problem.to_qubo()
+    if isinstance(problem, Qubo):
+        problem = problem.to_ising()
+    if not isinstance(problem, Ising):
+        raise ValueError(
+            f"problem must be a Qubo, an Ising or an AttentionHamiltonian, got {type(problem).__name__}; make it one"
+        )
+    return problem.to_dense()
 
 
 def _auxiliary_slots(n: int, machine: Machine) -> int:

@@ -86,7 +86,8 @@ class Journal:
         # Apart from others that write the same answer, a late one or another process.
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         with partial.open("wb") as file:
-            np.savez(file, **dict(zip(hashes, spins, strict=True)))
+            # Any name may be an array's, not only that of the option `allow_pickle`.
+            np.savez(file, **dict(zip(hashes, spins, strict=True)))  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -21,11 +21,14 @@ def main(settings_path: str, matrix_path: str, spins_path: str) -> None:
 
     settings = json.loads(Path(settings_path).read_text(encoding="utf-8"))
     if "checkpoint_dir" in settings:
-        kaiwu.common.CheckpointManager.save_dir = settings.pop("checkpoint_dir")
+        # The community edition of the SDK, which may be what a type checker sees, has neither `common` nor `cim`.
+        kaiwu.common.CheckpointManager.save_dir = settings.pop("checkpoint_dir")  # pyright: ignore[reportAttributeAccessIssue]
     make_kaiwu_optimizer = runpy.run_path(str(Path(__file__).with_name("kaiwu_factory.py")))["make_kaiwu_optimizer"]
     licence = getattr(kaiwu, "license", None)
     optimizer = make_kaiwu_optimizer(
-        kaiwu.cim.CIMOptimizer, init_licence=None if licence is None else licence.init, **settings
+        kaiwu.cim.CIMOptimizer,  # pyright: ignore[reportAttributeAccessIssue]
+        init_licence=None if licence is None else licence.init,
+        **settings,
     )
     matrix = np.load(matrix_path, allow_pickle=False)
     # In this process: another one might not know the task, and submit it again.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int32, Key
 from qama_jax.hardware.embedding import as_ising, embed
 from qama_jax.hardware.machine import Machine
 from qama_jax.problems import Ising, Problem
+from qama_jax.problems.quadratic import as_dense
 from qama_jax.solvers import Solver, solve
 
 
@@ -95,7 +96,7 @@ def rounding_report(problem: Problem, machine: Machine) -> RoundingReport:
     (n,) = ising.shape
     embedding = embed(ising, machine)
     upper = jnp.triu_indices(n, 1)
-    couplings, rounded = ising.couplings[upper], embedding.couplings[upper]
+    couplings, rounded = as_dense(ising.couplings)[upper], embedding.couplings[upper]
     levels = jnp.sum(jnp.diff(jnp.sort(rounded)) != 0, dtype=jnp.int32) + min(rounded.size, 1)
     present = couplings != 0
     share = jnp.sum(present & (rounded == 0)) / jnp.maximum(jnp.sum(present), 1)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from qama_jax.hardware.backend import Backend, HardwareError, MachineProblem, sample_checked
-from qama_jax.hardware.callable_backend import as_backend
+from qama_jax.hardware.callable_backend import SpinFunction, as_backend
 from qama_jax.hardware.deadline import call_within
 from qama_jax.hardware.journal import Journal, problem_hash
 from qama_jax.hardware.packing import group_by_size, pack, unpack
@@ -76,14 +76,14 @@ class TaskRunner:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend | SpinFunction,
         *,
         journal: str | os.PathLike | None = None,
         max_attempts: int = 3,
         backoff_s: float = 1.0,
         timeout_s: float = 3600.0,
         max_tasks: int | None = None,
-        fallback: Backend | None = None,
+        fallback: Backend | SpinFunction | None = None,
     ):
         check_count(max_attempts=max_attempts)
         check_positive(backoff_s=backoff_s, timeout_s=timeout_s)

@@ -58,7 +58,8 @@ class AttentionHamiltonian(Problem):
                 f"expected one problem with linear coefficients [heads, tokens], got shape {self.linear.shape}; "
                 "for a batch of problems, jax.vmap over the leading axis"
             )
-        return self.linear.shape
+        heads, tokens = self.linear.shape
+        return heads, tokens
 
     def couple(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""

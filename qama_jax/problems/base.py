@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Int8, Num
 
 if TYPE_CHECKING:
     from qama_jax.problems.blocks import Blocks, ColorBlocks
+    from qama_jax.problems.sparse_sweeps import SparseSweeper
     from qama_jax.problems.sweeps import Sweeper
 
 _Class = TypeVar("_Class", bound=type)
@@ -96,7 +98,7 @@ class Problem:
         """
         raise NotImplementedError
 
-    def sweeper(self) -> "Sweeper":
+    def sweeper(self) -> "Sweeper | SparseSweeper":
         """The problem arranged for sweeps over single bits."""
         raise NotImplementedError
 

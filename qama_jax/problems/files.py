@@ -139,7 +139,7 @@ def read_rudy(path: str | os.PathLike[str]) -> Ising:
       Rinaldi, "Rudy, a graph generator" (1998); Helmberg and Rendl, "A spectral bundle method for semidefinite
       programming", SIAM J. Optim. 10, 673 (2000), for the G-set.
     """
-    return read_problem(path, "rudy").problem
+    return Ising.from_terms(READERS["rudy"](_load(path)).terms)
 
 
 def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
@@ -163,7 +163,7 @@ def read_biqmac(path: str | os.PathLike[str]) -> Qubo:
     References:
       Wiegele, "Biq Mac Library: a collection of Max-Cut and quadratic 0-1 programming instances of medium size" (2007).
     """
-    return read_problem(path, "biqmac").problem
+    return Qubo.from_terms(READERS["biqmac"](_load(path)).terms)
 
 
 def detect_format(source: Source) -> str:

@@ -40,7 +40,7 @@ def check_range(coefficients: dict[str, Any], dtype: jnp.dtype) -> None:
     limits = jnp.finfo(dtype)
     high, low = float(limits.max) ** _SAFE_EXPONENTS, float(limits.tiny) ** _SAFE_EXPONENTS
     largest = {name: float(np.max(np.abs(values), initial=0)) for name, values in coefficients.items()}
-    name = max(largest, key=largest.get)
+    name = max(largest, key=largest.__getitem__)
     if largest[name] > high:
         raise ValueError(
             f"{name} has coefficients up to {largest[name]:.3g}, whose energies overflow {dtype}; divide all "

@@ -1,12 +1,13 @@
 """Ising problems, dense or sparse."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Num
+from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import is_concrete, register_pytree
 from qama_jax.problems.inputs import (
@@ -18,7 +19,17 @@ from qama_jax.problems.inputs import (
     refuse_models,
     refuse_triangular,
 )
-from qama_jax.problems.quadratic import Matrix, Quadratic, become, dense_product, edge_size, with_host, without_diagonal
+from qama_jax.problems.quadratic import (
+    Matrix,
+    Quadratic,
+    SparseMatrix,
+    as_dense,
+    become,
+    dense_product,
+    edge_size,
+    with_host,
+    without_diagonal,
+)
 from qama_jax.problems.qubo import Qubo
 from qama_jax.problems.sparse import SparseCouplings
 from qama_jax.problems.terms import Terms, as_numbers, make_terms
@@ -45,8 +56,14 @@ class Ising(Quadratic):
     """
 
     couplings: Matrix
-    fields: Float[Array, "n"] | None = None
+    fields: Float[Array, "n"] = None  # pyright: ignore[reportAssignmentType]  # zeros, once constructed
     offset: Float[Array, ""] | float = 0.0
+
+    if TYPE_CHECKING:  # what is passed, where the fields are what is kept
+
+        def __init__(
+            self, couplings: ArrayLike | SparseMatrix, fields: ArrayLike | None = None, offset: ArrayLike = 0.0
+        ): ...
 
     _factor = 4.0
     _spins = True
@@ -89,8 +106,10 @@ class Ising(Quadratic):
         return self.couplings
 
     @property
-    def linear(self) -> Float[Array, "n"]:
-        sums = self.couplings.row_sums(self.couplings.weights) if self.is_sparse else jnp.sum(self.couplings, axis=1)
+    def linear(self) -> Float[Array, "n"]:  # pyright: ignore[reportIncompatibleVariableOverride]  # problems are frozen
+        couplings = self.couplings
+        is_sparse = isinstance(couplings, SparseCouplings)
+        sums = couplings.row_sums(couplings.weights) if is_sparse else jnp.sum(couplings, axis=1)
         return 2 * self.fields - 2 * sums
 
     def couple(self, bits: Num[Array, "n"]) -> Float[Array, "n"]:
@@ -102,7 +121,7 @@ class Ising(Quadratic):
 
     def to_qubo(self) -> Qubo:
         """The same problem over bits x = (1 + σ)/2, equation (11): equal energies, state by state."""
-        if self.is_sparse:
+        if isinstance(self.couplings, SparseCouplings):
             matrix = self.couplings.scaled(-2.0, -self.linear)
             total = jnp.sum(self.couplings.weights)
         else:
@@ -118,7 +137,7 @@ class Ising(Quadratic):
         """
         if not self.is_sparse:
             return self
-        return with_host(Ising(self.couplings.to_dense(), self.fields, self.offset), self)
+        return with_host(Ising(as_dense(self.couplings), self.fields, self.offset), self)
 
     @classmethod
     def from_edges(
@@ -162,13 +181,15 @@ class Ising(Quadratic):
         return cls(couplings, (-linear).astype(dtype), np.asarray(offset, dtype))
 
     def _product(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
-        return self.couplings.product(x) if self.is_sparse else dense_product(x, self.couplings)
+        couplings = self.couplings
+        return couplings.product(x) if isinstance(couplings, SparseCouplings) else dense_product(x, couplings)
 
     def _own_arrays(self) -> tuple[Any, ...]:
         return self.couplings, self.fields, self.offset
 
     @staticmethod
-    def _terms_of_arrays(couplings: Any, fields: Any, offset: Any) -> Terms:
+    def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
+        couplings, fields, offset = arrays
         if isinstance(couplings, SparseCouplings):
             rows, columns, values = couplings.to_pairs()
         else:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int8, Num
+import scipy.sparse
+from jaxtyping import Array, Float, Int8
+from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import Problem
 from qama_jax.problems.blocks import ColorBlocks
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import dimod
 
 Matrix = Float[Array, "n n"] | SparseCouplings
+SparseMatrix = scipy.sparse.sparray | scipy.sparse.spmatrix | SparseCouplings  # as users pass it
 
 # For the largest eigenvalue in magnitude, then for the lowest. Outlying ones, which matter most, converge fastest; a
 # bulk edge is met to a few percent, and on sparse graphs to a tenth.
@@ -41,11 +44,11 @@ class FixedProblem(NamedTuple):
     bits: np.ndarray
     free: np.ndarray
 
-    def expand(self, bits: Num[Array, "*reads k"]) -> Int8[Array, "*reads n"]:
-        """All bits, from the free ones; usable under `jax.jit` and `jax.vmap`."""
-        bits = jnp.asarray(bits).astype(jnp.int8)
-        everywhere = jnp.broadcast_to(jnp.asarray(self.bits), (*bits.shape[:-1], self.bits.size))
-        return everywhere.at[..., self.free].set(bits)
+    def expand(self, bits: ArrayLike) -> Int8[Array, "*reads n"]:
+        """All bits, from the free ones [*reads, k]; usable under `jax.jit` and `jax.vmap`."""
+        own = jnp.asarray(bits).astype(jnp.int8)
+        everywhere = jnp.broadcast_to(jnp.asarray(self.bits), (*own.shape[:-1], self.bits.size))
+        return everywhere.at[..., self.free].set(own)
 
 
 class Quadratic(Problem):
@@ -79,12 +82,11 @@ class Quadratic(Problem):
         Raises:
           ValueError: where it would take more than 2 GiB, and the problem is sparse.
         """
-        matrix = self._matrix.to_dense() if self.is_sparse else self._matrix
-        return self._factor * without_diagonal(matrix)
+        return self._factor * without_diagonal(as_dense(self._matrix))
 
     def coupling_scale(self) -> Float[Array, ""]:
         matrix = self._matrix
-        if self.is_sparse:
+        if isinstance(matrix, SparseCouplings):
             strongest = jnp.max(jnp.abs(matrix.weights))
             weights = matrix.weights / jnp.where(strongest > 0, strongest, 1)
             squares = matrix.row_sums(weights**2)
@@ -115,9 +117,10 @@ class Quadratic(Problem):
 
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         centre = jnp.abs(self.field(jnp.full(self.shape, 0.5, self.dtype)))
-        if self.is_sparse:
-            couplings = jnp.abs(self._factor * self._matrix.weights) / 2
-            sums = self._matrix.row_sums(couplings)
+        matrix = self._matrix
+        if isinstance(matrix, SparseCouplings):
+            couplings = jnp.abs(self._factor * matrix.weights) / 2
+            sums = matrix.row_sums(couplings)
         else:
             couplings = jnp.abs(self.couplings_of_bits()) / 2
             sums = jnp.sum(couplings, axis=0)
@@ -126,7 +129,7 @@ class Quadratic(Problem):
         return jnp.maximum(jnp.where(jnp.isinf(smallest), 0, smallest), floor), jnp.max(sums + centre)
 
     def sweeper(self) -> Sweeper | SparseSweeper:
-        if self.is_sparse:
+        if isinstance(self._matrix, SparseCouplings):
             return sparse_sweeper(self._matrix, self._factor, self.linear)
         return dense_sweeper(self.couplings_of_bits(), self.linear)
 
@@ -140,9 +143,9 @@ class Quadratic(Problem):
         """
         if isinstance(self._host, Terms):
             return self._host
-        return self._terms_of_arrays(*(self._own_arrays() if self._host is None else self._host))
+        return self._terms_of_arrays(self._own_arrays() if self._host is None else self._host)
 
-    def exact_energy(self, bits: Num[Array, "*reads n"]) -> int | float | np.ndarray:
+    def exact_energy(self, bits: ArrayLike) -> int | float | np.ndarray:
         """Energy of one state, or energies of several, on the host, as `terms` has the problem.
 
         Args:
@@ -161,7 +164,7 @@ class Quadratic(Problem):
         energies = self.terms().energies(np.atleast_2d(states))
         return energies.tolist()[0] if states.ndim == 1 else energies
 
-    def fix(self, bits: Num[Array, "n"], mask: Bool[Array, "n"]) -> FixedProblem:
+    def fix(self, bits: ArrayLike, mask: ArrayLike) -> FixedProblem:
         """Holds some bits fixed: the problem of the others, of equal energies, and the way back.
 
         Runs on the host: which bits are fixed is known when a program is compiled, as is the smaller shape.
@@ -277,7 +280,7 @@ class Quadratic(Problem):
         raise NotImplementedError
 
     @staticmethod
-    def _terms_of_arrays(*arrays: Any) -> Terms:
+    def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
         raise NotImplementedError
 
 
@@ -304,6 +307,11 @@ def edge_size(rows: Any, columns: Any, linear: Any, size: int | None) -> int:
     if size < 1:
         raise ValueError("size must be at least 1; pass it where there are no pairs")
     return size
+
+
+def as_dense(matrix: Matrix) -> Float[Array, "n n"]:
+    """The matrix as an array, see `SparseCouplings.to_dense`."""
+    return matrix.to_dense() if isinstance(matrix, SparseCouplings) else matrix
 
 
 def dense_product(x: Float[Array, "n"], matrix: Float[Array, "n n"]) -> Float[Array, "n"]:

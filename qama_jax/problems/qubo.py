@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Num
+from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import is_concrete, register_pytree
 from qama_jax.problems.inputs import (
@@ -17,7 +18,17 @@ from qama_jax.problems.inputs import (
     pairs_of_matrix,
     refuse_models,
 )
-from qama_jax.problems.quadratic import Matrix, Quadratic, become, dense_product, edge_size, with_host, without_diagonal
+from qama_jax.problems.quadratic import (
+    Matrix,
+    Quadratic,
+    SparseMatrix,
+    as_dense,
+    become,
+    dense_product,
+    edge_size,
+    with_host,
+    without_diagonal,
+)
 from qama_jax.problems.sparse import SparseCouplings
 from qama_jax.problems.terms import Terms, make_terms
 
@@ -52,6 +63,10 @@ class Qubo(Quadratic):
     matrix: Matrix
     offset: Float[Array, ""] | float = 0.0
 
+    if TYPE_CHECKING:  # what is passed, where the fields are what is kept
+
+        def __init__(self, matrix: ArrayLike | SparseMatrix, offset: ArrayLike = 0.0): ...
+
     _factor = -2.0
     _spins = False
 
@@ -60,7 +75,7 @@ class Qubo(Quadratic):
         if scipy.sparse.issparse(self.matrix):
             check_square(self.matrix, "matrix")
             pairs = pairs_of_matrix(self.matrix)
-            names = ("matrix",) * 4 + ("offset",)
+            names = ("matrix", "matrix", "matrix", "matrix", "offset")
             become(self, make_terms(self.matrix.shape[0], *pairs, None, self.offset, spins=False, names=names))
             return
         if isinstance(self.matrix, SparseCouplings):
@@ -85,18 +100,19 @@ class Qubo(Quadratic):
         return self.matrix
 
     @property
-    def linear(self) -> Float[Array, "n"]:
-        return -(self.matrix.diagonal if self.is_sparse else jnp.diagonal(self.matrix))
+    def linear(self) -> Float[Array, "n"]:  # pyright: ignore[reportIncompatibleVariableOverride]  # problems are frozen
+        matrix = self.matrix
+        return -(matrix.diagonal if isinstance(matrix, SparseCouplings) else jnp.diagonal(matrix))
 
     def couple(self, bits: Num[Array, "n"]) -> Float[Array, "n"]:
         x = bits.astype(self.matrix.dtype)
-        if self.is_sparse:
+        if isinstance(self.matrix, SparseCouplings):
             return -2 * self.matrix.product(x)
         return 2 * (jnp.diagonal(self.matrix) * x - dense_product(x, self.matrix))
 
     def energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
         x = bits.astype(self.matrix.dtype)
-        if self.is_sparse:
+        if isinstance(self.matrix, SparseCouplings):
             return jnp.sum((self.matrix.product(x) + self.matrix.diagonal * x) * x) + self.offset
         return jnp.sum(dense_product(x, self.matrix) * x) + self.offset
 
@@ -104,7 +120,7 @@ class Qubo(Quadratic):
         """The same problem over spins σ = 2x - 1, equation (11): equal energies, state by state."""
         from qama_jax.problems.ising import Ising  # which needs this module in turn
 
-        if self.is_sparse:
+        if isinstance(self.matrix, SparseCouplings):
             sums, diagonal = self.matrix.row_sums(self.matrix.weights), self.matrix.diagonal
             couplings = self.matrix.scaled(-0.5, jnp.zeros_like(diagonal))
             fields = -(diagonal + sums) / 2
@@ -121,7 +137,7 @@ class Qubo(Quadratic):
         Raises:
           ValueError: where that would take more than 2 GiB.
         """
-        return with_host(Qubo(self.matrix.to_dense(), self.offset), self) if self.is_sparse else self
+        return with_host(Qubo(as_dense(self.matrix), self.offset), self) if self.is_sparse else self
 
     @classmethod
     def from_edges(
@@ -164,8 +180,8 @@ class Qubo(Quadratic):
         return self.matrix, self.offset
 
     @staticmethod
-    def _terms_of_arrays(matrix: Any, offset: Any) -> Terms:
-        offset = np.asarray(offset)
+    def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
+        matrix, offset = arrays[0], np.asarray(arrays[1])
         if isinstance(matrix, SparseCouplings):
             rows, columns, values = matrix.to_pairs()
             diagonal = np.asarray(matrix.diagonal)

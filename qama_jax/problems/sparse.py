@@ -177,7 +177,7 @@ def _batched_product_rule(axis_size, in_batched, neighbors, weights, owners, x):
         return _in_row_order(gather_products(neighbors, weights, owners, rows)).T, True
     axes = [0 if batched else None for batched in in_batched]
     single = functools.partial(jax.vmap, in_axes=axes)
-    return single(lambda *operands: gather_products(*operands[:3], operands[3][:, None])[:, 0])(
+    return single(lambda neighbors, weights, owners, x: gather_products(neighbors, weights, owners, x[:, None])[:, 0])(
         neighbors, weights, owners, x
     ), True
 

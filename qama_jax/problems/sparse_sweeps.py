@@ -41,7 +41,8 @@ class SparseSweeper:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of steps, and of bits in one."""
-        return self.linear.shape
+        steps, size = self.linear.shape
+        return steps, size
 
     def arrange(self, bits: Bits) -> Float[Array, "steps replicas size"]:
         """From bits [replicas, n] to a state."""

@@ -8,6 +8,7 @@ tokens enter the scan once and leave it once, and nothing wraps around. Dense pr
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -111,7 +112,8 @@ class Sweeper:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of colours, and of bits in one."""
-        return self.linear.shape
+        colors, heads = self.linear.shape
+        return colors, heads
 
     def arrange(self, bits: Bits) -> Float[Array, "colors replicas heads"]:
         """From bits [replicas, *problem.shape] to a state."""
@@ -162,7 +164,8 @@ class Sweeper:
     def _heads_selecting(self, state: Float[Array, "colors replicas heads"]) -> Float[Array, "colors replicas"]:
         """How many heads select each token, at the colour where the token enters."""
         heads = state.shape[2]
-        return sum(jnp.pad(state[head:, :, head], ((0, head), (0, 0))) for head in range(heads))
+        entering = (jnp.pad(state[head:, :, head], ((0, head), (0, 0))) for head in range(heads))
+        return functools.reduce(jnp.add, entering)
 
 
 def dense_sweeper(couplings: Float[Array, "n n"], linear: Float[Array, "n"]) -> Sweeper:

@@ -1,7 +1,7 @@
 """What follows the annealer: from a selection to features."""
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -18,7 +18,7 @@ class Readout(Protocol):
       select: whose tokens the annealer selects for it: "queries", which have the values, or "keys".
     """
 
-    select: Select
+    select: ClassVar[Select]
 
     def read(
         self,

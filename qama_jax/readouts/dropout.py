@@ -25,7 +25,7 @@ class Dropout:
 
     def factors(self, shape: tuple[int, ...], head_axis: int, dtype: jnp.dtype) -> Float[Array, "..."]:
         """What to multiply weights of this shape by: 0, or 1 / (1 - rate)."""
-        shape = list(shape)
+        sizes = list(shape)
         if self.broadcast:
-            shape[head_axis] = 1
-        return jax.random.bernoulli(self.key, 1 - self.rate, shape).astype(dtype) / (1 - self.rate)
+            sizes[head_axis] = 1
+        return jax.random.bernoulli(self.key, 1 - self.rate, sizes).astype(dtype) / (1 - self.rate)

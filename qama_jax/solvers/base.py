@@ -4,11 +4,12 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8, Key
+from numpy.typing import ArrayLike
 
 from qama_jax.batching import over_batch
 from qama_jax.problems.base import Bits, Problem
@@ -21,7 +22,13 @@ class Solver(Protocol):
     Equal configurations are one static argument, so that they compile once.
     """
 
-    num_reads: int
+    if TYPE_CHECKING:  # `isinstance` shall not ask for it
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def num_reads(self) -> int:
+        """Independent runs."""
+        ...
 
     def sample(self, key: Key[Array, ""], problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, Array]]:
         """All reads: bits [num_reads, *problem.shape], and what else there is to know of the run.
@@ -54,7 +61,7 @@ class Solution(NamedTuple):
         return 2 * self.bits - 1
 
 
-def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits: Bits | None = None) -> Solution:
+def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits: ArrayLike | None = None) -> Solution:
     """Minimises `problem` with `solver`; compiled, and usable under `jax.jit` and `jax.vmap`.
 
     Args:

@@ -52,7 +52,7 @@ class IterativeSolver:
 
     num_reads: int = 1
     record_energy: bool = False
-    max_descent_steps: int | None = None
+    max_descent_steps: Any = None  # int or None, and in a subclass perhaps int alone
     reads_together: ClassVar[bool] = False
     random_steps: ClassVar[bool] = True
     keep_best: ClassVar[bool] = False
@@ -65,19 +65,19 @@ class IterativeSolver:
         """What changes from step to step: a pytree of arrays whose leading axis is that of the steps."""
         raise NotImplementedError
 
-    def init(self, key: Key[Array, ""], arranged: Any, bits: Bits | None) -> Any:
+    def init(self, key: Key[Array, ""], arranged: Any, bits: Bits | None, /) -> Any:
         """The state before the first step, from `bits` in a warm start."""
         raise NotImplementedError
 
-    def step(self, key: Key[Array, ""] | None, arranged: Any, state: Any, row: Any) -> tuple[Any, Any]:
+    def step(self, key: Any, arranged: Any, state: Any, row: Any, /) -> tuple[Any, Any]:
         """The next state, and what `report` shall see of the step; `row` is that of the schedule."""
         raise NotImplementedError
 
-    def bits(self, arranged: Any, state: Any) -> Shaped[Array, "..."]:
+    def bits(self, arranged: Any, state: Any, /) -> Shaped[Array, "..."]:
         """The bits of a state, 0 and 1 of any type. Those that the problem holds fixed may be anything."""
         raise NotImplementedError
 
-    def report(self, arranged: Any, rows: Any, state: Any, infos: Any) -> dict[str, Array]:
+    def report(self, arranged: Any, rows: Any, state: Any, infos: Any, /) -> dict[str, Array]:
         """Entries of the info, from the schedule, the last state, and what the steps returned, stacked."""
         del arranged, rows, state, infos
         return {}
@@ -99,26 +99,26 @@ class IterativeSolver:
 
         def advance(carry, row):
             (state, best), (index, row) = carry, row
-            here = jax.random.fold_in(step_key, index) if self.random_steps else None
+            here = None if step_key is None else jax.random.fold_in(step_key, index)
             state, info = self.step(here, arranged, state, row)
             reached = None
             if self.record_energy or self.keep_best:
                 bits = read(state)
                 reached = energy(bits)
-            if self.keep_best:
-                best = each(lower)(*best, bits, reached)
+                if best is not None:
+                    best = each(lower)(best[0], best[1], bits, reached)
             return (state, best), (info, reached if self.record_energy else None)
 
         state = self.init(key, arranged, initial_bits)
         best = (read(state), energy(read(state))) if self.keep_best else None
         steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
         (state, best), (infos, trace) = jax.lax.scan(advance, (state, best), (steps, rows))
-        bits = best[0] if self.keep_best else read(state)
+        bits = read(state) if best is None else best[0]
         info = self.report(arranged, rows, state, infos)
         if self.max_descent_steps is not None:
             polish = each(functools.partial(descend, problem, max_steps=self.max_descent_steps))
             bits, info["descent_steps"] = polish(bits)
-        if self.record_energy:
+        if trace is not None:
             info["energy_trace"] = jnp.swapaxes(trace, 0, -1)
         return bits, info
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.problems.sparse_sweeps import SparseSweeper
 from qama_jax.problems.sweeps import Sweeper
 from qama_jax.solvers.base import check_count, check_positive, start_bits
 from qama_jax.solvers.iterative import IterativeSolver
@@ -16,7 +17,7 @@ from qama_jax.solvers.schedules import Schedule, beta_range, check_schedule, eva
 
 class _Slices(NamedTuple):
     problem: Problem
-    sweeper: Sweeper
+    sweeper: Sweeper | SparseSweeper
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Searching on the host for as long as there is time: one compiled call, again and again."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -41,7 +42,8 @@ class SearchResult(NamedTuple):
     seconds_to_best: float
 
 
-class Call(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Call:
     """One call of a search, as `on_call` is told of it.
 
     Attributes:
@@ -104,10 +106,10 @@ def search(
         check_count(max_calls=max_calls)
     if target is not None and np.isnan(target):
         raise ValueError("target must be a number, got nan")
-    adapts = solver is None and time_limit_s is not None
+    adapts_to = time_limit_s if solver is None else None
     if solver is None:
         solver = auto_solver(problem)
-    if adapts:
+    if adapts_to is not None:
         solver = lengthened(solver, _TRIAL)
 
     start = time.perf_counter()
@@ -135,8 +137,8 @@ def search(
                 stopped = "calls"
             elif time_limit_s is not None and ends[-1] + max(np.diff(ends)) > time_limit_s:
                 stopped = "time"
-            elif adapts and index == 0:
-                longer = lengthened(solver, max(1, _SHARE * (time_limit_s - ends[-1]) / ends[-1]))
+            elif adapts_to is not None and index == 0:
+                longer = lengthened(solver, max(1, _SHARE * (adapts_to - ends[-1]) / ends[-1]))
                 if longer != solver:
                     solver = longer
                     start = time.perf_counter()
@@ -144,9 +146,9 @@ def search(
                     paused = time.perf_counter() - start
                     run_start, compile_seconds = run_start + paused, compile_seconds + paused
     except KeyboardInterrupt:
-        if bits is None:
-            raise
         stopped = "interrupt"
+    if bits is None:
+        raise KeyboardInterrupt("before the first call had ended")
     return SearchResult(bits, lowest, call_energies, solver, stopped, compile_seconds, ends[-1], seconds_to_best)
 
 
@@ -156,5 +158,6 @@ def _compile(key: Key[Array, ""], problem: Problem, solver: Solver) -> Callable[
 
 def _energy(problem: Problem, solution: Solution) -> int | float:
     if isinstance(problem, Quadratic):
-        return problem.exact_energy(solution.bits)
+        (energy,) = problem.terms().energies(np.atleast_2d(solution.bits)).tolist()
+        return energy
     return float(solution.energy)

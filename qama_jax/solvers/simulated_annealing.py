@@ -40,7 +40,8 @@ class SimulatedAnnealing(AnnealedChains):
     num_reads: int = 1
     beta_range: tuple[float, float] | None = None
     beta_schedule: BetaSchedule = "geometric"
-    update: Literal["metropolis", "heat_bath"] = "metropolis"
+    # Narrower than in the base class, whose attributes count as mutable.
+    update: Literal["metropolis", "heat_bath"] = "metropolis"  # pyright: ignore[reportIncompatibleVariableOverride]
     record_energy: bool = False
 
     def __post_init__(self):

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.problems.blocks import Blocks
+from qama_jax.problems.blocks import Blocks, ColorBlocks
+from qama_jax.problems.sparse_sweeps import SparseSweeper
 from qama_jax.problems.sweeps import Sweeper
 
 Update = Literal["metropolis", "heat_bath", "block"]
@@ -18,7 +19,10 @@ Update = Literal["metropolis", "heat_bath", "block"]
 class Transition(Protocol):
     """One sweep over the bits of a problem, at an inverse temperature for each replica."""
 
-    problem: Problem
+    @property
+    def problem(self) -> Problem:
+        """Whose bits they are."""
+        ...
 
     def arrange(self, bits: Bits) -> Array:
         """A state from bits [replicas, *problem.shape]."""
@@ -42,7 +46,7 @@ class _Sweep:
     """Single flips, colour by colour."""
 
     problem: Problem
-    sweeper: Sweeper
+    sweeper: Sweeper | SparseSweeper
 
     def arrange(self, bits: Bits) -> Float[Array, "colors replicas heads"]:
         return self.sweeper.arrange(bits)
@@ -87,7 +91,7 @@ class BlockUpdate:
     """All tokens at once, see `qama_jax.problems.blocks`."""
 
     problem: Problem
-    blocks: Blocks
+    blocks: Blocks | ColorBlocks
 
     def arrange(self, bits: Bits) -> Float[Array, "replicas heads tokens"]:
         return self.blocks.arrange(bits)

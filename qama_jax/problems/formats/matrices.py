@@ -69,7 +69,7 @@ def _model(matrix: Any) -> Model:
     if not scipy.sparse.issparse(matrix):
         matrix = as_numbers(matrix, "matrix")
     size = matrix.shape[0]
-    names = ("matrix",) * 4 + ("offset",)
+    names = ("matrix", "matrix", "matrix", "matrix", "offset")
     return Model(make_terms(size, *pairs_of_matrix(matrix), spins=False, names=names), tuple(range(size)))
 
 
