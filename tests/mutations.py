@@ -248,12 +248,12 @@ MUTATIONS = {
         ("_normalized(shift * vector - self.couple(vector))", "_normalized(shift * vector + self.couple(vector))"),
         ("_smallest_positive(couplings), _smallest", "jnp.min(couplings), _smallest"),
         ("jnp.max(sums + centre)", "jnp.max(centre)"),
-        ("return self._factor * without_diagonal(matrix)", "return without_diagonal(matrix)"),
+        ("self._factor * without_diagonal(as_dense(self._matrix))", "without_diagonal(as_dense(self._matrix))"),
     ],
     "problems/qubo.py": [
         (
-            "return -(self.matrix.diagonal if self.is_sparse else jnp.diagonal(self.matrix))",
-            "return (self.matrix.diagonal if self.is_sparse else jnp.diagonal(self.matrix))",
+            "return -(matrix.diagonal if isinstance(matrix, SparseCouplings)",
+            "return (matrix.diagonal if isinstance(matrix, SparseCouplings)",
         ),
         ("jnp.diagonal(self.matrix) * x - dense_product", "jnp.diagonal(self.matrix) * x + dense_product"),
         ("self.offset + jnp.trace(self.matrix) / 2", "self.offset - jnp.trace(self.matrix) / 2"),
@@ -372,8 +372,8 @@ MUTATIONS = {
     ],
     "readouts/dropout.py": [
         ("astype(dtype) / (1 - self.rate)", "astype(dtype)"),
-        ("1 - self.rate, shape", "self.rate, shape"),
-        ("shape[head_axis] = 1", "pass"),
+        ("1 - self.rate, sizes", "self.rate, sizes"),
+        ("sizes[head_axis] = 1", "pass"),
     ],
     "readouts/window.py": [
         (
