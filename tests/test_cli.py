@@ -195,7 +195,8 @@ def test_interrupt_prints_the_best_so_far(run, triangle, tmp_path, monkeypatch):
 
     monkeypatch.setattr("qama_jax.solvers.search._energy", interrupted)
     output = tmp_path / "result.json"
-    assert run("solve", triangle, "--time-limit", "1h", "--output", output) == ""
+    arguments = ["--solver", "steepest-descent", "--time-limit", "1h", "--output", output]
+    assert run("solve", triangle, *arguments) == ""
     report = json.loads(output.read_text())
     assert (report["stopped"], report["cut"], len(report["call_energies"])) == ("interrupt", 3, 2)
 

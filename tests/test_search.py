@@ -64,13 +64,21 @@ def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
 
 
 def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkeypatch):
-    """A clock by which a call of 64 sweeps takes 1 s, and one of 16 times as many 20 s: 40 % of 59 s allow no more."""
-    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 20.0, 20.0]))
+    """A clock by which a call of 64 sweeps takes 1 s, and longer ones 4 s: 40 % of the 9 s that are left allow 2 times."""
+    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0, 4.0]))
     monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
-    found = qama_jax.search(jax.random.key(0), problem, time_limit_s=60)
-    assert found.solver == qama_jax.SimulatedAnnealing(num_sweeps=1024, num_reads=16)
+    found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)
+    assert found.solver == qama_jax.SimulatedAnnealing(num_sweeps=128, num_reads=16)
     assert (found.stopped, len(found.call_energies)) == ("time", 3)
-    assert (found.compile_seconds, found.run_seconds) == (14, 41)
+    assert (found.compile_seconds, found.run_seconds) == (14, 9)
+
+
+def test_no_call_is_too_long_for_an_interrupt(problem, monkeypatch):
+    """However much time there is, the longest takes 5 s: here 4 times as many sweeps as the first, of 1 s."""
+    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0]))
+    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    found = qama_jax.search(jax.random.key(0), problem, time_limit_s=3600, max_calls=2)
+    assert found.solver.num_sweeps == 256
 
 
 @pytest.mark.parametrize("size", [8, 300])

@@ -14,8 +14,9 @@ from qama_jax.problems.quadratic import Quadratic
 from qama_jax.solvers.auto import auto_solver, lengthened
 from qama_jax.solvers.base import Solution, Solver, check_count, check_positive, solve
 
-# Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take.
-_TRIAL, _SHARE = 1 / 16, 0.4
+# Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take; but
+# not more seconds than someone who presses Ctrl-C would wait.
+_TRIAL, _SHARE, _LONGEST_CALL_S = 1 / 16, 0.4, 5.0
 
 
 class SearchResult(NamedTuple):
@@ -138,7 +139,8 @@ def search(
             elif time_limit_s is not None and ends[-1] + max(np.diff(ends)) > time_limit_s:
                 stopped = "time"
             elif adapts_to is not None and index == 0:
-                longer = lengthened(solver, max(1, _SHARE * (adapts_to - ends[-1]) / ends[-1]))
+                affordable = min(_SHARE * (adapts_to - ends[-1]), _LONGEST_CALL_S)
+                longer = lengthened(solver, max(1, affordable / ends[-1]))
                 if longer != solver:
                     solver = longer
                     start = time.perf_counter()
