@@ -64,7 +64,7 @@ def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
 
 
 def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkeypatch):
-    """A clock by which a call of 64 sweeps takes 1 s, and longer ones 4 s: 40 % of the 9 s that are left allow 2 times."""
+    """A clock by which a call of 64 sweeps takes 1 s, and longer ones 4 s: 40 % of the 9 s left allow twice as many."""
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0, 4.0]))
     monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)
