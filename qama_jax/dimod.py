@@ -8,7 +8,7 @@ import numpy as np
 
 from qama_jax.problems import Qubo
 from qama_jax.seeds import choose_seed
-from qama_jax.solvers import SimulatedAnnealing, Solver, solve
+from qama_jax.solvers import IterativeSolver, SimulatedAnnealing, Solver, SteepestDescent, solve
 
 try:
     import dimod
@@ -19,11 +19,14 @@ except ImportError as error:
 # Range of the largest bias that needs no scaling. Energies are dimod's, so that scaling shows nowhere.
 _HELD = 1e-12, 1e12
 
+# Models of at most so many variables, which are dense, are padded to a multiple of the step.
+_LARGEST_PADDED, _SIZE_STEP = 128, 32
+
 
 class DimodSampler(dimod.Sampler):
     """A dimod sampler that runs a solver of qama_jax.
 
-    Models of equal size compile once. Energies of the sample set are dimod's own, in float64.
+    Models of up to 32 variables compile once, as do those of up to 64, 96 and 128; larger ones where sizes are equal. Energies of the sample set are dimod's own, in float64.
 
     Args:
       solver: what to run. The default suits small and medium models, those with penalties among them.
@@ -96,8 +99,11 @@ class DimodSampler(dimod.Sampler):
         if model.num_variables == 0:
             bits = np.zeros((solver.num_reads, 0), np.int8)
         else:
-            problem = Qubo.from_bqm(_scaled(model))
-            bits = np.asarray(solve(jax.random.key(seed), problem, solver, initial_bits=start).reads)
+            scaled = _scaled(model)
+            if isinstance(solver, IterativeSolver | SteepestDescent):
+                scaled, start = _padded(scaled, start)
+            reads = solve(jax.random.key(seed), Qubo.from_bqm(scaled), solver, initial_bits=start).reads
+            bits = np.asarray(reads)[:, : model.num_variables]
         samples = 2 * bits - 1 if model.vartype is dimod.SPIN else bits
         info = {"seed": seed, "solver": repr(solver)}
         return dimod.SampleSet.from_samples_bqm((samples, model.variables), model, info=info)
@@ -127,6 +133,20 @@ def _scaled(model: dimod.BinaryQuadraticModel) -> dimod.BinaryQuadraticModel:
     scaled.scale(2.0 ** -np.round(np.log2(largest)))
     scaled.offset = 0
     return scaled
+
+
+def _padded(
+    model: dimod.BinaryQuadraticModel, start: np.ndarray | None
+) -> tuple[dimod.BinaryQuadraticModel, np.ndarray | None]:
+    """The model and its start with variables at the end that no energy depends on, so that few sizes are compiled."""
+    size = model.num_variables
+    missing = -size % _SIZE_STEP
+    if missing == 0 or size > _LARGEST_PADDED:
+        return model, start
+    padded = model.copy()
+    for index in range(missing):
+        padded.add_variable(("padding", index))
+    return padded, None if start is None else np.pad(start, [(0, 0)] * (start.ndim - 1) + [(0, missing)])
 
 
 def _initial_bits(initial_states: Any, model: dimod.BinaryQuadraticModel, num_reads: int) -> np.ndarray:

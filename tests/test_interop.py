@@ -196,6 +196,30 @@ def test_models_of_any_scale(scale):
     np.testing.assert_allclose(sampleset.first.energy, lowest * scale, rtol=1e-6)
 
 
+def test_models_of_similar_size_compile_once():
+    """Energies are those of the models, and a warm start of descent stays a start of theirs."""
+    sampler = DimodSampler(qama_jax.SteepestDescent())
+    sampler.sample(random_model("SPIN", labels=list(range(20))), initial_states=np.ones(20, int))
+    durations = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for size in (21, 27, 32):
+            model = random_model("SPIN", labels=list(range(size)))
+            sampleset = sampler.sample(model, initial_states=np.ones(size, int))
+            assert sampleset.record.sample.shape == (1, size)
+            assert sampleset.first.energy <= model.energy({i: 1 for i in range(size)})
+        assert durations == []
+        sampler.sample(random_model("SPIN", labels=list(range(33))), initial_states=np.ones(33, int))
+        assert durations
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def test_num_reads_replaces_that_of_the_solver():
     sampler = DimodSampler(qama_jax.SimulatedBifurcation(num_steps=10))
     model = random_model("BINARY")
