@@ -26,7 +26,8 @@ _LARGEST_PADDED, _SIZE_STEP = 128, 32
 class DimodSampler(dimod.Sampler):
     """A dimod sampler that runs a solver of qama_jax.
 
-    Models of up to 32 variables compile once, as do those of up to 64, 96 and 128; larger ones where sizes are equal. Energies of the sample set are dimod's own, in float64.
+    Models of up to 32 variables compile once, as do those of up to 64, 96 and 128; larger ones where sizes are equal.
+    Energies of the sample set are dimod's own, in float64.
 
     Args:
       solver: what to run. The default suits small and medium models, those with penalties among them.
