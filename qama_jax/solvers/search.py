@@ -97,7 +97,7 @@ def search(
       >>> import jax, qama_jax
       >>> qubo = qama_jax.Qubo([[-1.0, 2.0], [0.0, -1.0]])
       >>> qama_jax.search(jax.random.key(0), qubo, target=-1.0).energy
-      -1.0
+      -1
     """
     if time_limit_s is None and target is None and max_calls is None:
         raise ValueError("nothing says when to stop; pass time_limit_s, target or max_calls")
