@@ -10,6 +10,7 @@ goes on where it stopped.
 
 import argparse
 import json
+import multiprocessing
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -87,7 +88,8 @@ def main() -> None:
     folder = Path(options.instances)
     result = json.loads(options.result.read_text()) if options.result.exists() else {"rows": {}}
     result |= {"experiment": "benchmark_general", **provenance()}
-    with ProcessPoolExecutor() as pool:
+    # Forked, a process that has threads of JAX may wait for ever.
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         for run in range(options.runs):
             for limit in options.limits:
                 for name in options.graphs or instances.cuts(folder):
