@@ -265,7 +265,7 @@ def test_bifurcation_is_stable_where_one_mode_is_stiff():
     problem = qama_jax.Ising(-(weights + weights.T))
     annealed = qama_jax.solve(jax.random.key(0), problem, qama_jax.SimulatedAnnealing(num_reads=16)).energy
     solver = qama_jax.SimulatedBifurcation(num_reads=16, num_steps=200, max_descent_steps=0)
-    assert float(qama_jax.solve(jax.random.key(0), problem, solver).energy) <= 0.9 * float(annealed)
+    assert float(qama_jax.solve(jax.random.key(0), problem, solver).energy) <= 0.85 * float(annealed)
 
 
 @each_solver
