@@ -382,7 +382,7 @@ MUTATIONS = {
         ),
         ("(jnp.abs(offset) <= radius)", "(jnp.abs(offset) < radius)"),
         ("selection.indices[:, None]) > radius", "selection.indices[:, None]) > -1"),
-        ("& surroundings(valid)[:, None, None]", ""),
+        ("& surroundings(valid[None])[:, :, None]", ""),
         ("- radius - jnp.arange(size)[:, None]", "- jnp.arange(size)[:, None]"),
         ("_visible(valid, query.dtype)[None, None], selection", "jnp.zeros((1, 1, 1)), selection"),
     ],

@@ -62,14 +62,14 @@ def attend(
 ) -> Float[Array, "*blocks queries heads head_dim"]:
     """Softmax attention with a bias on the logits of each key."""
     logits = jnp.einsum("...nhd,...mhd->...hnm", query * query.shape[-1] ** -0.5, key)
-    return jnp.einsum("...hnm,...mhd->...nhd", attention_weights(logits + bias, dropout), value)
+    return jnp.einsum("...hnm,...mhd->...nhd", attention_weights(logits + bias, dropout, head_axis=-3), value)
 
 
 def attention_weights(
-    logits: Float[Array, "*blocks heads queries keys"], dropout: Dropout | None
-) -> Float[Array, "*blocks heads queries keys"]:
+    logits: Float[Array, "*axes keys"], dropout: Dropout | None, *, head_axis: int
+) -> Float[Array, "*axes keys"]:
     """The softmax of the logits over the keys, and dropout of its entries."""
     weights = jax.nn.softmax(logits, axis=-1)
     if dropout is None:
         return weights
-    return weights * dropout.factors(weights.shape, head_axis=-3, dtype=weights.dtype)
+    return weights * dropout.factors(weights.shape, head_axis=head_axis, dtype=weights.dtype)

@@ -85,23 +85,27 @@ def _blockwise(
     padding = blocks * size - tokens
 
     def surroundings(x: Array) -> Array:
-        """[blocks, size + 2 radius, ...]: each block with the tokens before and after it."""
-        x = jnp.pad(x, [(radius, size - radius + padding)] + [(0, 0)] * (x.ndim - 1))
-        x = x.reshape(blocks + 1, size, *x.shape[1:])
-        return jnp.concatenate([x[:-1], x[1:, : 2 * radius]], axis=1)
+        """[heads, blocks, size + 2 radius, ...] of [heads, tokens, ...]: blocks, the tokens before and after them."""
+        x = jnp.pad(x, [(0, 0), (radius, size - radius + padding)] + [(0, 0)] * (x.ndim - 2))
+        x = x.reshape(len(x), blocks + 1, size, *x.shape[2:])
+        return jnp.concatenate([x[:, :-1], x[:, 1:, : 2 * radius]], axis=2)
 
-    query = jnp.pad(query * head_dim**-0.5, [(0, padding), (0, 0), (0, 0)]).reshape(blocks, size, heads, head_dim)
+    # Heads first, so that every product is one of contiguous matrices.
+    query, key, value, far_key, far_value = (
+        jnp.swapaxes(x, 0, 1)
+        for x in (query * head_dim**-0.5, key, value, selection.gather(key), selection.gather(value))
+    )
+    query = jnp.pad(query, [(0, 0), (0, padding), (0, 0)]).reshape(heads, blocks, size, head_dim)
     offset = jnp.arange(size + 2 * radius)[None] - radius - jnp.arange(size)[:, None]
-    seen = (jnp.abs(offset) <= radius)[None, None] & surroundings(valid)[:, None, None]
-    near = jnp.einsum("bnhd,bmhd->bhnm", query, surroundings(key)) + _visible(seen, query.dtype)
+    seen = (jnp.abs(offset) <= radius)[None, None] & surroundings(valid[None])[:, :, None]
+    near = jnp.einsum("hbnd,hbmd->hbnm", query, surroundings(key)) + _visible(seen, query.dtype)
     distant = jnp.abs(jnp.arange(blocks * size)[None, :, None] - selection.indices[:, None]) > radius
     bias = jnp.where(distant, selection.log_gates[:, None], hidden(query.dtype))
-    far = jnp.einsum("bnhd,khd->bhnk", query, selection.gather(key))
-    far = far + jnp.moveaxis(bias.reshape(heads, blocks, size, -1), 0, 1)
-    weights = attention_weights(jnp.concatenate([near, far], axis=-1), dropout)
-    features = jnp.einsum("bhnm,bmhd->bnhd", weights[..., : near.shape[-1]], surroundings(value))
-    features = features + jnp.einsum("bhnk,khd->bnhd", weights[..., near.shape[-1] :], selection.gather(value))
-    return features.reshape(blocks * size, heads, head_dim)[:tokens]
+    far = jnp.einsum("hbnd,hkd->hbnk", query, far_key) + bias.reshape(heads, blocks, size, -1)
+    weights = attention_weights(jnp.concatenate([near, far], axis=-1), dropout, head_axis=0)
+    features = jnp.einsum("hbnm,hbmd->hbnd", weights[..., : near.shape[-1]], surroundings(value))
+    features = features + jnp.einsum("hbnk,hkd->hbnd", weights[..., near.shape[-1] :], far_value)
+    return jnp.swapaxes(features.reshape(heads, blocks * size, head_dim)[:, :tokens], 0, 1)
 
 
 def _visible(seen: Bool[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
