@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 
 import jax
@@ -6,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from coins import Coins
 
 import qama_jax
 
@@ -210,16 +210,6 @@ def test_low_precision_inputs(inputs, dtype):
     assert diagnostics.energy.dtype == jnp.float32
     exact, _ = attend([a.astype(jnp.float32) for a in low])
     np.testing.assert_allclose(features.astype(jnp.float32), exact, rtol=0.01, atol=1e-3)
-
-
-@dataclasses.dataclass(frozen=True)
-class Coins:
-    """A solver that draws bits without a look at the problem: equal keys, equal selections."""
-
-    num_reads: int = 1
-
-    def sample(self, key, problem, initial_bits):
-        return jax.random.bernoulli(key, 0.5, (1, *problem.shape)).astype(jnp.int8), {}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.bfloat16, 0.02), (jnp.float16, 0.0025)])

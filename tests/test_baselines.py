@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from intermediates import array_sizes
 
 from experiments.models.attend import visible_keys
 from experiments.models.baselines import NAMES, make_baseline
@@ -227,21 +228,11 @@ def test_no_array_of_pairs(name):
     def largest(tokens):
         layer = make_baseline(name, tokens=tokens, seed=0).layer(1, HEAD_DIM, rngs=nnx.Rngs(0))
         slope = jax.grad(lambda x: jnp.sum(layer(x, decode=False) ** 2))
-        return max(_sizes(jax.make_jaxpr(slope)(jnp.zeros((1, tokens, HEAD_DIM))).jaxpr))
+        return max(array_sizes(jax.make_jaxpr(slope)(jnp.zeros((1, tokens, HEAD_DIM))).jaxpr))
 
     small, large = largest(1024), largest(2048)
     assert small < 1024**2 / 4
     assert large <= 2.2 * small
-
-
-def _sizes(jaxpr):
-    for equation in jaxpr.eqns:
-        yield from (np.prod(variable.aval.shape, initial=1) for variable in equation.outvars)
-        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr")):
-            if hasattr(parameter, "jaxpr"):
-                yield from _sizes(parameter.jaxpr)
-            elif hasattr(parameter, "eqns"):
-                yield from _sizes(parameter)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Both Flax layers against the Flax layers that they replace, and against each other."""
 
-import dataclasses
 import functools
 import inspect
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coins import Coins
 from flax import linen, nnx, traverse_util
 
 import qama_jax
@@ -18,16 +18,6 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 HEADS, FEATURES, TOKENS = 4, 16, 10
 VALID = np.arange(TOKENS) < np.array([[6], [0]])
-
-
-@dataclasses.dataclass(frozen=True)
-class Coins:
-    """A solver that draws bits without a look at the problem: quick to compile, and equal for equal keys."""
-
-    num_reads: int = 1
-
-    def sample(self, key, problem, initial_bits):
-        return jax.random.bernoulli(key, 0.5, (1, *problem.shape)).astype(jnp.int8), {}
 
 
 class Nnx:

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coins import Coins
 from flax import linen, nnx
-from test_drop_in import APIS, FEATURES, HEADS, TOKENS, Coins, Nnx, build, draw, standard
+from test_drop_in import APIS, FEATURES, HEADS, TOKENS, Nnx, build, draw, standard
 
 import qama_jax
 import qama_jax.linen

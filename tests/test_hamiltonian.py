@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from intermediates import array_sizes
 
 import qama_jax
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
@@ -315,17 +316,6 @@ def test_figure_5_scale():
     assert (rises.mean((1, 2)) < 18).all()
 
 
-def _array_sizes(jaxpr):
-    for equation in jaxpr.eqns:
-        yield from (variable.aval.size for variable in equation.outvars if hasattr(variable.aval, "size"))
-        for parameter in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")
-        ):
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                yield from _array_sizes(inner)
-
-
 def test_no_array_grows_faster_than_the_tokens():
     """In the whole layer, forward and backward, no intermediate of a long problem has N×N elements."""
 
@@ -336,7 +326,7 @@ def test_no_array_grows_faster_than_the_tokens():
             features, _ = qama_jax.qama_attention(query, key, value, jnp.ones(4), rng=jax.random.key(0))
             return jnp.sum(features)
 
-        return max(_array_sizes(jax.make_jaxpr(jax.value_and_grad(loss, (0, 1, 2)))(*inputs).jaxpr))
+        return max(array_sizes(jax.make_jaxpr(jax.value_and_grad(loss, (0, 1, 2)))(*inputs).jaxpr))
 
     assert largest(2048) <= 2 * largest(1024) < 1024 * 1024
 

@@ -6,19 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coins import Coins
 from flax import linen, nnx
 
 import qama_jax.linen
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-@dataclasses.dataclass(frozen=True)
-class Coins:
-    num_reads: int = 1
-
-    def sample(self, key, problem, initial_bits):
-        return jax.random.bernoulli(key, 0.5, (1, *problem.shape)).astype(jnp.int8), {}
 
 
 LAYER = qama_jax.linen.QAMAAttention(num_heads=4, solver=Coins())

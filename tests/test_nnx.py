@@ -1,25 +1,14 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coins import Coins
 from flax import nnx
 from flax.errors import TraceContextError
 
 import qama_jax
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-@dataclasses.dataclass(frozen=True)
-class Coins:
-    """A solver that draws bits without a look at the problem, quick to compile."""
-
-    num_reads: int = 1
-
-    def sample(self, key, problem, initial_bits):
-        return jax.random.bernoulli(key, 0.5, (1, *problem.shape)).astype(jnp.int8), {}
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -7,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from coins import Coins
 from flax import nnx
+from intermediates import array_sizes
 
 import qama_jax
 from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
@@ -29,17 +30,6 @@ HEADS, HEAD_DIM = 3, 4
 each_readout = pytest.mark.parametrize(("readout", "tokens"), READOUTS.values(), ids=READOUTS)
 
 
-@dataclasses.dataclass(frozen=True)
-class Coins:
-    """A solver that draws bits without a look at the problem."""
-
-    num_reads: int = 1
-    share: float = 0.6
-
-    def sample(self, key, problem, initial_bits):
-        return jax.random.bernoulli(key, self.share, (self.num_reads, *problem.shape)).astype(jnp.int8), {}
-
-
 def draw(tokens, keys=None, seed=0):
     rng = np.random.default_rng(seed)
     sizes = (tokens, keys or tokens, keys or tokens)
@@ -59,7 +49,7 @@ def expected(readout, arguments, reads, mask):
     return oracle.weighted_attention(query, key, value, np.broadcast_to(selected, (HEADS, len(query), len(key))))
 
 
-def solved(readout, arguments, mask, solver=Coins()):
+def solved(readout, arguments, mask, solver=Coins(share=0.6)):
     """What the library selects."""
     *tensors, importance = (jnp.asarray(a, jnp.float32) for a in arguments)
     hamiltonian = build_hamiltonians(*tensors, importance, mask=mask, select=readout.select)
@@ -78,7 +68,7 @@ def test_features_and_gradients_equal_the_oracle(readout, tokens, masked, num_re
     arguments = draw(tokens)
     mask = np.ones(tokens, bool)
     mask[[1, 2, -1]] = not masked
-    solution = solved(readout, arguments, jnp.asarray(mask) if masked else None, Coins(num_reads))
+    solution = solved(readout, arguments, jnp.asarray(mask) if masked else None, Coins(num_reads, share=0.6))
     best = int(np.argmin(solution.read_energies))
     reads = np.roll(np.asarray(solution.reads, float), -best, axis=0)
     np.testing.assert_array_equal(reads[0], solution.bits)
@@ -164,7 +154,7 @@ def test_hamiltonian_of_keys_exchanges_the_roles():
 def test_window_of_all_tokens_is_softmax_attention(radius):
     query, key, value, importance = (jnp.asarray(a, jnp.float32) for a in draw(17))
     features, _ = qama_jax.qama_attention(
-        query, key, value, importance, rng=jax.random.key(0), readout=WindowReadout(radius, 2), solver=Coins()
+        query, key, value, importance, rng=jax.random.key(0), readout=WindowReadout(radius, 2), solver=Coins(share=0.6)
     )
     np.testing.assert_allclose(features, jax.nn.dot_product_attention(query, key, value), atol=1e-5)
 
@@ -179,7 +169,7 @@ def test_padding_has_no_influence(readout, tokens):
     def attend(filler):
         query, key, value = (jnp.where(mask[:, None, None], a, filler) for a in arguments[:3])
         features, _ = qama_jax.qama_attention(
-            query, key, value, arguments[3], rng=jax.random.key(0), readout=readout, mask=mask, solver=Coins()
+            query, key, value, arguments[3], rng=jax.random.key(0), readout=readout, mask=mask, solver=Coins(share=0.6)
         )
         return features[: tokens - 4]
 
@@ -195,7 +185,7 @@ def test_nothing_visible_is_finite(readout, tokens):
     def loss(*arguments):
         mask = jnp.zeros(tokens, bool)
         features, _ = qama_jax.qama_attention(
-            *arguments, rng=jax.random.key(0), readout=readout, mask=mask, solver=Coins()
+            *arguments, rng=jax.random.key(0), readout=readout, mask=mask, solver=Coins(share=0.6)
         )
         return jnp.sum(features**2)
 
@@ -237,17 +227,7 @@ def test_no_array_of_pairs(readout):
     compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*arrays).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < tokens**2 * 4
     jaxpr = jax.make_jaxpr(jax.grad(loss, (0, 1, 2)))(*arrays)
-    assert max(_sizes(jaxpr.jaxpr)) < tokens**2 / 4
-
-
-def _sizes(jaxpr):
-    for equation in jaxpr.eqns:
-        yield from (np.prod(variable.aval.shape, initial=1) for variable in equation.outvars)
-        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr")):
-            if hasattr(parameter, "jaxpr"):
-                yield from _sizes(parameter.jaxpr)
-            elif hasattr(parameter, "eqns"):
-                yield from _sizes(parameter)
+    assert max(array_sizes(jaxpr.jaxpr)) < tokens**2 / 4
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qama_jax import Ising, Qubo
-from qama_jax.problems.files import read_biqmac, read_problem, read_rudy
+from qama_jax.problems.files import read_problem
 
 
 def names(folder: Path) -> list[str]:
@@ -73,9 +73,7 @@ def _read(form: str, path: Path) -> Qubo | Ising:
 
 
 _READERS = {
-    "rudy": read_rudy,
-    "biqmac": read_biqmac,
     "packed_signs": _read_packed_signs,
     "npy_matrix": _read_matrix,
-    **{form: functools.partial(_read, form) for form in ("qbsolv", "qs")},
+    **{form: functools.partial(_read, form) for form in ("rudy", "biqmac", "qbsolv", "qs")},
 }

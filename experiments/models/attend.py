@@ -18,6 +18,12 @@ def visible_keys(mask: Bool[Array, "*batch 1 1 keys"] | None, keys: int) -> Bool
     return mask[..., 0, 0, :].astype(bool)
 
 
+def in_blocks(x: Array, blocks: int, size: int) -> Array:
+    """[*batch, tokens, heads, head_dim] as [*batch, blocks, size, heads, head_dim], 0 beyond the end."""
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(0, blocks * size - x.shape[-3]), (0, 0), (0, 0)])
+    return x.reshape(*x.shape[:-3], blocks, size, *x.shape[-2:])
+
+
 def attend(
     query: Float[Array, "*batch queries heads head_dim"],
     key: Float[Array, "*batch keys heads head_dim"],

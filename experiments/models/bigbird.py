@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from experiments.models.attend import attend, visible_keys
+from experiments.models.attend import attend, in_blocks, visible_keys
 from qama_jax.solvers.base import check_count
 
 
@@ -69,16 +69,12 @@ class BigBird:
         blocks = -(-tokens // block)
         table, used = self.neighbours(blocks)
 
-        def split(x):
-            x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(0, blocks * block - tokens), (0, 0), (0, 0)])
-            return x.reshape(*x.shape[:-3], blocks, block, *x.shape[-2:])
-
         def gather(x):
-            x = split(x)[..., table, :, :, :]
+            x = in_blocks(x, blocks, block)[..., table, :, :, :]
             return x.reshape(*x.shape[:-4], -1, *x.shape[-2:])
 
         visible = gather(seen[..., None, None])[..., 0, 0] & jnp.asarray(used.repeat(block, axis=1))
-        features = attend(split(query), gather(key), gather(value), visible[..., None, None, :])
+        features = attend(in_blocks(query, blocks, block), gather(key), gather(value), visible[..., None, None, :])
         features = features.reshape(*query.shape[:-3], blocks * block, *query.shape[-2:])[..., :tokens, :, :]
         first = min(self.num_global * block, tokens)
         whole = attend(query[..., :first, :, :], key, value, seen[..., None, None, :])

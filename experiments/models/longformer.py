@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from experiments.models.attend import attend, visible_keys
+from experiments.models.attend import attend, in_blocks, visible_keys
 from qama_jax.solvers.base import check_count
 
 
@@ -70,12 +70,8 @@ class Longformer:
         block = min(self.radius, tokens)
         blocks = -(-tokens // block)
 
-        def split(x):
-            x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(0, blocks * block - tokens), (0, 0), (0, 0)])
-            return x.reshape(*x.shape[:-3], blocks, block, *x.shape[-2:])
-
         def neighbours(x):
-            x = jnp.pad(split(x), [(0, 0)] * (x.ndim - 3) + [(1, 1), (0, 0), (0, 0), (0, 0)])
+            x = jnp.pad(in_blocks(x, blocks, block), [(0, 0)] * (x.ndim - 3) + [(1, 1), (0, 0), (0, 0), (0, 0)])
             beside = (x[..., start : blocks + start, :, :, :] for start in range(3))
             return jnp.concatenate(list(beside), axis=-3)
 
@@ -89,5 +85,7 @@ class Longformer:
         near = (jnp.abs(offset) <= self.radius) & neighbours(seen[..., None, None])[..., None, :, 0, 0]
         far = (jnp.abs(position - jnp.arange(first)) > self.radius) & seen[..., None, None, :first]
         visible = jnp.concatenate([near, jnp.broadcast_to(far, (*near.shape[:-1], first))], axis=-1)
-        features = attend(split(query), with_global(key), with_global(value), visible[..., None, :, :])
+        features = attend(
+            in_blocks(query, blocks, block), with_global(key), with_global(value), visible[..., None, :, :]
+        )
         return features.reshape(*query.shape[:-3], blocks * block, *query.shape[-2:])[..., :tokens, :, :]
