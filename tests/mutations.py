@@ -13,7 +13,7 @@ TESTS = {
     "solvers/base.py": [f"{_LOOP}::TestSolve", f"{_LOOP}::TestSettings"],
     "solvers/iterative.py": [f"{_LOOP}::TestTheLoop"],
     "solvers/schedules.py": [f"{_LOOP}::TestSchedules"],
-    "solvers/descent.py": [f"{_STEPS}::test_descent"],
+    "sampling/descent.py": [f"{_STEPS}::test_descent"],
     "solvers/steepest_descent.py": [f"{_LOOP}::test_steepest_descent"],
     "solvers/exhaustive.py": [f"{_LOOP}::test_exhaustive"],
     "solvers/relaxation.py": [f"{_STEPS}::TestSimulatedBifurcation"],
@@ -24,20 +24,22 @@ TESTS = {
         f"{_STEPS}::test_simulated_annealing",
         f"{_STEPS}::test_start_and_schedule_of_annealing",
     ],
-    "solvers/transitions.py": [
+    "sampling/transitions.py": [
         f"{_STEPS}::test_simulated_annealing",
         f"{_STEPS}::test_block_gibbs_of_what_is_no_square",
         f"{_STEPS}::TestParallelTempering",
     ],
     "solvers/parallel_tempering.py": [f"{_STEPS}::TestParallelTempering"],
     "solvers/path_integral_annealing.py": [f"{_STEPS}::TestPathIntegralAnnealing"],
-    "problems/sweeps.py": [f"{_STEPS}::test_simulated_annealing"],
-    "problems/blocks.py": [f"{_STEPS}::test_block_gibbs", f"{_STEPS}::test_block_gibbs_of_what_is_no_square"],
+    "sampling/sweeps.py": [f"{_STEPS}::test_simulated_annealing"],
+    "sampling/blocks.py": [f"{_STEPS}::test_block_gibbs", f"{_STEPS}::test_block_gibbs_of_what_is_no_square"],
     "problems/base.py": ["tests/test_problems.py"],
     "problems/quadratic.py": [f"{_LOOP}::TestScales", f"{_STEPS}::test_simulated_annealing"],
+    "problems/spectrum.py": [f"{_LOOP}::TestScales"],
+    "sampling/arrangement.py": ["tests/test_arrangement.py"],
     "problems/qubo.py": ["tests/test_problems.py", "-k", "energies or conversions or fields"],
     "problems/ising.py": ["tests/test_problems.py", "-k", "energies or conversions or fields"],
-    "problems/sparse_sweeps.py": ["tests/test_sparse.py", "-k", "sweeps_are"],
+    "sampling/sparse_sweeps.py": ["tests/test_sparse.py", "-k", "sweeps_are"],
     "problems/sparse.py": ["tests/test_sparse.py", "-k", "energies_and_fields or scales or form or edges"],
     "problems/attention.py": [*_HAMILTONIAN, *_SHAPES, f"{_LOOP}::TestScales"],
     "problems/coupling.py": [*_HAMILTONIAN, f"{_STEPS}::test_block_gibbs"],
@@ -93,7 +95,7 @@ MUTATIONS = {
         ("hot + (cold - hot) * fractions", "cold + (hot - cold) * fractions"),
         ("min(beta_range) <= 0", "min(beta_range) < 0"),
     ],
-    "solvers/descent.py": [
+    "sampling/descent.py": [
         ("-jnp.sum(bits * (coupled / 2 + problem.linear))", "-jnp.sum(bits * (coupled + problem.linear))"),
         (
             "problem.best_moves(state.bits, problem.linear + state.coupled)",
@@ -172,7 +174,7 @@ MUTATIONS = {
             "start_bits(key, transition.problem, self.num_reads, None)",
         ),
     ],
-    "solvers/transitions.py": [
+    "sampling/transitions.py": [
         ("beta[:, None] * field + noise > 0", "beta[:, None] * field - noise < 0"),
         ("beta[:, None] * field + noise > 0", "field + noise > 0"),
         ("(2 * bits - 1) * field <= noise", "(2 * bits - 1) * field >= noise"),
@@ -210,7 +212,7 @@ MUTATIONS = {
         ("slice_beta * evaluate(self.problem_weight", "slice_beta * evaluate(self.transverse_field"),
         ("jnp.repeat(bits, self.num_slices, axis=0)", "jnp.tile(bits, (self.num_slices, 1))"),
     ],
-    "problems/sweeps.py": [
+    "sampling/sweeps.py": [
         ("field - self.penalty * (selecting - bits)", "field + self.penalty * (selecting - bits)"),
         ("self.penalty * (selecting - bits)", "self.penalty * selecting"),
         ("full - curvature[None] * bits", "full + curvature[None] * bits"),
@@ -225,7 +227,14 @@ MUTATIONS = {
             "self.couplings.product(sums, couplings, bits) - linear",
         ),
     ],
-    "problems/blocks.py": [
+    "sampling/arrangement.py": [
+        ("problem.linear.reshape(-1, 1)", "0 * problem.linear.reshape(-1, 1)"),
+        (
+            "problem.clamp(jnp.ones(problem.shape, jnp.int8)).reshape(-1, 1) == 1",
+            "jnp.ones((problem.linear.size, 1), bool)",
+        ),
+    ],
+    "sampling/blocks.py": [
         ("jax.lax.rsqrt(beta)", "jnp.sqrt(beta)"),
         ("self.couplings.diagonal / 2", "self.couplings.diagonal"),
         (
@@ -245,10 +254,14 @@ MUTATIONS = {
     "problems/quadratic.py": [
         ("strongest * jnp.sqrt(jnp.sum(squares) / coupled)", "strongest * jnp.sqrt(jnp.sum(squares))"),
         ("abs(self._factor) * strongest", "strongest"),
-        ("_normalized(shift * vector - self.couple(vector))", "_normalized(shift * vector + self.couple(vector))"),
         ("_smallest_positive(couplings), _smallest", "jnp.min(couplings), _smallest"),
         ("jnp.max(sums + centre)", "jnp.max(centre)"),
         ("self._factor * without_diagonal(as_dense(self._matrix))", "without_diagonal(as_dense(self._matrix))"),
+        ("matrix.scaled(self._factor, jnp", "matrix.scaled(1.0, jnp"),
+    ],
+    "problems/spectrum.py": [
+        ("_normalized(shift * vector - couple(vector))", "_normalized(shift * vector + couple(vector))"),
+        ("jnp.minimum(jnp.sum(vector * product), 0)", "jnp.sum(vector * product)"),
     ],
     "problems/qubo.py": [
         (
@@ -265,14 +278,13 @@ MUTATIONS = {
         ("* spins) + self.offset", "* spins)"),
         ("self.offset + jnp.sum(self.fields)", "self.offset - jnp.sum(self.fields)"),
     ],
-    "problems/sparse_sweeps.py": [
+    "sampling/sparse_sweeps.py": [
         (
             "gather_products(neighbors, weights, owners, x) + linear",
             "gather_products(neighbors, weights, owners, x) - linear",
         ),
         ("jnp.where(exists[:, None], choose(inputs, bits.T, field.T).T, 0)", "choose(inputs, bits.T, field.T).T"),
         ("size * jnp.arange(steps, dtype=jnp.int32)", "0 * jnp.arange(steps, dtype=jnp.int32)"),
-        ("factor * couplings.weights[:, lists]", "couplings.weights[:, lists]"),
     ],
     "problems/sparse.py": [
         (

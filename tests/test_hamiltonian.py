@@ -10,7 +10,8 @@ from intermediates import array_sizes
 
 import qama_jax
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
-from qama_jax.solvers.descent import descend
+from qama_jax.sampling import make_sweeper
+from qama_jax.sampling.descent import descend
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
 
@@ -152,7 +153,7 @@ class TestAgainstEnergyDifferences:
     def test_sweep_visits_bits_one_after_the_other(self, hamiltonian, bits):
         """Against single updates in NumPy, each with the field of the state as it is at that moment."""
         heads, tokens = bits.shape
-        sweeper = hamiltonian.sweeper()
+        sweeper = make_sweeper(hamiltonian)
         reads = np.asarray(jax.vmap(hamiltonian.clamp)(np.stack([bits, 1 - bits])))
         field = jax.jit(hamiltonian.field)
         free = np.asarray(hamiltonian.clamp(jnp.ones(bits.shape, jnp.int8)))
@@ -179,7 +180,7 @@ class TestAgainstEnergyDifferences:
     def test_colors_share_no_coupling(self, hamiltonian, bits):
         heads, tokens = bits.shape
         couplings = np.asarray(hamiltonian.to_qubo().matrix).reshape(heads, tokens, heads, tokens)
-        for color in range(hamiltonian.sweeper().shape[0]):
+        for color in range(make_sweeper(hamiltonian).shape[0]):
             members = [(head, color - head) for head in range(heads) if 0 <= color - head < tokens]
             assert all(couplings[a][b] == 0 for a, b in itertools.permutations(members, 2))
 

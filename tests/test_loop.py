@@ -11,9 +11,9 @@ import pytest
 import quadratic
 
 import qama_jax
+from qama_jax.sampling.descent import descend
 from qama_jax.solvers import IterativeSolver
 from qama_jax.solvers.base import map_reads, start_bits
-from qama_jax.solvers.descent import descend
 from qama_jax.solvers.schedules import beta_range, betas, check_betas, evaluate
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")

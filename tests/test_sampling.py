@@ -11,7 +11,8 @@ import scipy.special
 import scipy.stats
 
 import qama_jax
-from qama_jax.solvers.transitions import heat_bath, metropolis
+from qama_jax.sampling import make_sweeper
+from qama_jax.sampling.transitions import heat_bath, metropolis
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -129,7 +130,7 @@ def test_detailed_balance_of_every_step(name, rule, tail):
     beta = temperature(problem)
     states = free_states(problem)
     weight = boltzmann(problem, states, beta)
-    sweeper = problem.sweeper()
+    sweeper = make_sweeper(problem)
     state = sweeper.arrange(states)
     codes = {one.tobytes(): index for index, one in enumerate(states.astype(np.int8))}
     betas = jnp.full(len(states), beta, jnp.float32)

@@ -9,6 +9,7 @@ import scipy.sparse
 
 import qama_jax
 from qama_jax.problems.coloring import color_bits
+from qama_jax.sampling import make_sweeper
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -83,7 +84,7 @@ def test_sweeps_are_as_one_bit_after_another(pair):
     problem, matrix, _ = pair
     n = len(matrix)
     bits = states(n)
-    sweeper = problem.sweeper()
+    sweeper = make_sweeper(problem)
     state = sweeper.arrange(jnp.asarray(bits))
     np.testing.assert_array_equal(sweeper.restore(state, (n,)), bits)
     noise = np.random.default_rng(2).normal(0, 5, state.shape).astype(np.float32)
@@ -140,7 +141,7 @@ def test_solving_a_batch(batch):
     """Each problem is at a local minimum of its own at the end of a cold run, and its energy is the problem's."""
     problems, stacked = batch
     solver = qama_jax.SimulatedAnnealing(num_sweeps=60, num_reads=2, beta_range=(0.01, 10.0))
-    visited = jax.vmap(lambda problem: jnp.sum(problem.sweeper().exists))(stacked)
+    visited = jax.vmap(lambda problem: jnp.sum(make_sweeper(problem).exists))(stacked)
     np.testing.assert_array_equal(visited, [220] * 3)
     keys = jax.random.split(jax.random.key(0), len(problems))
     solutions = jax.jit(jax.vmap(qama_jax.solve, in_axes=(0, 0, None)), static_argnums=2)(keys, stacked, solver)
@@ -216,7 +217,7 @@ def test_memory_is_bounded_and_the_arithmetic_named():
     with pytest.raises(ValueError, match=r"30000 x 30000 entries of 4 bytes takes 3\.4 GiB, above the limit of 2 GiB"):
         ising.to_dense()
     with pytest.raises(ValueError, match="above the limit"):
-        jax.jit(lambda problem: problem.couplings_of_bits())(ising)
+        jax.jit(lambda problem: problem.as_matrix())(ising)
 
 
 @pytest.mark.parametrize(

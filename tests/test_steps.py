@@ -11,7 +11,7 @@ import scipy.special
 import scipy.stats
 
 import qama_jax
-from qama_jax.solvers.descent import descend
+from qama_jax.sampling.descent import descend
 
 pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
 

@@ -122,7 +122,7 @@ class _Programmed(Ising):
     """What the machine minimises. Spins without couplings, as slots not used are, have no part in the scale."""
 
     def coupling_scale(self) -> Float[Array, ""]:
-        couplings = self.couplings_of_bits()
+        couplings = self.as_matrix()
         coupled = jnp.sum(jnp.any(couplings != 0, axis=1))
         return jnp.sqrt(jnp.sum(couplings**2) / jnp.maximum(coupled, 1).astype(couplings.dtype))
 

@@ -10,11 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
 from qama_jax.problems.base import Bits, Problem, as_float_array, register_pytree
-from qama_jax.problems.blocks import Blocks
-from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling, make_coupling
+from qama_jax.problems.coupling import CouplingFactor, DenseCoupling, LowRankCoupling, make_coupling
 from qama_jax.problems.normalization import standardize
 from qama_jax.problems.qubo import Qubo
-from qama_jax.problems.sweeps import Sweeper, skew
 
 # Whose tokens the bits select.
 Select = Literal["queries", "keys"]
@@ -120,26 +118,22 @@ class AttentionHamiltonian(Problem):
 
         return moved, cost(s) - cost(moved)
 
-    def to_qubo(self) -> Qubo:
-        """The same energies as a dense `Qubo` over H·N bits, head-major (`bits.reshape(-1)`): O(H² N²) memory."""
+    def as_matrix(self) -> Float[Array, "bits bits"]:
+        """C of `Problem` over H·N bits, head-major: O(H² N²) memory."""
         heads, tokens = self.shape
         same_head = jnp.eye(heads, dtype=self.dtype)[:, None, :, None]
         valid = self._valid(jnp.ones(self.shape, self.dtype))[0]
         same_token = jnp.diag(valid)[None, :, None, :]
-        quadratic = -same_head * self.coupling.to_matrix()[:, :, None, :] / 2
-        quadratic += self.penalty * same_token * (1 - same_head) / 2
-        size = heads * tokens
-        return Qubo(quadratic.reshape(size, size) - jnp.diag(self.linear.reshape(-1)))
+        matrix = same_head * self.coupling.to_matrix()[:, :, None, :] - self.penalty * same_token * (1 - same_head)
+        return matrix.reshape(heads * tokens, heads * tokens)
 
-    def sweeper(self) -> Sweeper:
-        """Sweeps of H bits a step: O(D) a bit in the low-rank form, O(N) in the dense one."""
-        exists = skew(self._valid(jnp.ones(self.shape, self.dtype))) > 0
-        return Sweeper(self.coupling.rows(), skew(self.linear), self.penalty, exists)
+    def factor(self) -> CouplingFactor:
+        """J by its factor, `J = B Bᵀ` off the diagonal, O(N D) a head."""
+        return self.coupling.to_factor()
 
-    def blocks(self) -> Blocks:
-        """Updates of all bits in two blocks, O(D) a bit in the low-rank form."""
-        exists = self._valid(jnp.ones(self.shape, self.dtype)) > 0
-        return Blocks(self.coupling.factor_form(), self.linear, self.penalty, exists)
+    def to_qubo(self) -> Qubo:
+        """The same energies as a dense `Qubo` over H·N bits, head-major (`bits.reshape(-1)`): O(H² N²) memory."""
+        return Qubo(-self.as_matrix() / 2 - jnp.diag(self.linear.reshape(-1)))
 
     def lowest_eigenvalue(self) -> Float[Array, ""]:
         """That of the penalty; couplings within a head are a square but for their diagonal, and add little."""

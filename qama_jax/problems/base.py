@@ -1,7 +1,8 @@
 """What a solver sees of a problem: its fields, its energy, its moves."""
 
+import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.core
@@ -10,10 +11,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int8, Num
 
-if TYPE_CHECKING:
-    from qama_jax.problems.blocks import Blocks, ColorBlocks
-    from qama_jax.problems.sparse_sweeps import SparseSweeper
-    from qama_jax.problems.sweeps import Sweeper
+from qama_jax.problems.spectrum import lowest_eigenvalue
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -42,44 +40,56 @@ def register_pytree(cls: _Class) -> _Class:
     return cls
 
 
-class Problem:
+class Problem(abc.ABC):
     """A quadratic energy over bits `x` in {0, 1}, to be minimised:
 
         E(x) = offset - Σ_i b_i x_i - ½ Σ_{i≠j} C_ij x_i x_j,    C symmetric
 
-    Subclasses are pytrees without a batch axis (`jax.vmap` gives batches) and define `shape`, `linear` (b), `energy`,
-    `couple` (the product C x), `coupling_scale` and `lowest_eigenvalue`, and for the samplers `flip_energy_range`,
-    `sweeper` and `blocks`; everything else follows. `couple` and `field` also take relaxed bits, any real numbers,
-    which is what the continuous solvers move.
+    Subclasses are pytrees without a batch axis (`jax.vmap` gives batches). They have `linear` (b) and define `shape`,
+    `energy`, `couple` (the product C x), `as_matrix`, `coupling_scale` and `flip_energy_range`; everything else
+    follows. `couple` and `field` also take relaxed bits, any real numbers, which is what the continuous solvers move.
     """
 
     linear: Float[Array, "..."]
 
     @property
+    @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of the bits of one state."""
-        raise NotImplementedError
 
     @property
     def dtype(self) -> jnp.dtype:
         """Floating-point type of fields and energies."""
         return self.linear.dtype
 
+    @abc.abstractmethod
     def couple(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
         """The product C x, of shape `shape`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
+    def as_matrix(self) -> Float[Array, "n n"]:
+        """C over the bits in a row (`bits.reshape(-1)`)."""
+
+    @abc.abstractmethod
     def coupling_scale(self) -> Float[Array, ""]:
         """Root mean square, over the bits that are coupled at all, of the norm of a row of C: the spread of fields."""
-        raise NotImplementedError
+
+    @abc.abstractmethod
+    def energy(self, bits: Num[Array, "..."]) -> Float[Array, ""]:
+        """Energy of one state."""
+
+    @abc.abstractmethod
+    def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Smallest and largest energy change that one flip is likely to make: the scales of an annealing schedule.
+
+        The largest is a bound over all states. The smallest is that of one coupling or field alone, but not less than
+        `coupling_scale / √n`, the scale of the smallest of n fields in a low-energy state: where couplings are real
+        numbers, the smallest of them says nothing.
+        """
 
     def lowest_eigenvalue(self) -> Float[Array, ""]:
         """Estimate of the lowest eigenvalue of C, which bounds the step of explicit dynamics; at most 0."""
-        raise NotImplementedError
-
-    def energy(self, bits: Num[Array, "..."]) -> Float[Array, ""]:
-        """Energy of one state."""
-        raise NotImplementedError
+        return lowest_eigenvalue(self.couple, self.shape, self.dtype)
 
     def field(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
         """How much setting each bit lowers the energy: `f_i = E(x_i = 0) - E(x_i = 1) = b_i + (C x)_i`."""
@@ -89,25 +99,8 @@ class Problem:
         """Energy change of flipping each bit alone, `(2 x_i - 1) f_i`."""
         return (2 * bits.astype(self.dtype) - 1) * self.field(bits)
 
-    def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Smallest and largest energy change that one flip is likely to make: the scales of an annealing schedule.
-
-        The largest is a bound over all states. The smallest is that of one coupling or field alone, but not less than
-        `coupling_scale / √n`, the scale of the smallest of n fields in a low-energy state: where couplings are real
-        numbers, the smallest of them says nothing.
-        """
-        raise NotImplementedError
-
-    def sweeper(self) -> "Sweeper | SparseSweeper":
-        """The problem arranged for sweeps over single bits."""
-        raise NotImplementedError
-
-    def blocks(self) -> "Blocks | ColorBlocks":
-        """The problem arranged for updates of as many bits at once as the structure of its couplings allows."""
-        raise NotImplementedError
-
     def clamp(self, bits: Bits) -> Bits:
-        """Sets to 0 the bits that the problem holds fixed; by default there are none."""
+        """Sets to 0 the bits that the problem holds fixed, which `couple` and `energy` take for 0; by default none."""
         return bits
 
     def best_moves(

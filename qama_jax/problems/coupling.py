@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qama_jax.problems.base import register_pytree
-from qama_jax.problems.blocks import CouplingFactor
-from qama_jax.problems.sweeps import DenseRows, LowRankRows, skew
 
 # Couplings whose spread is below this share of their size (the square root of it) are equal up to rounding.
 _EQUAL_COUPLINGS = 1e-5
@@ -26,6 +24,15 @@ _CANCELLED = 1e-5
 
 # Up to this many times head_dim tokens, the fields of a low-rank coupling read P and not gram.
 _SHORT = 8
+
+
+@register_pytree
+@dataclasses.dataclass(frozen=True, eq=False)
+class CouplingFactor:
+    """Couplings `B Bᵀ - diag(diagonal)` for each head."""
+
+    factor: Float[Array, "heads tokens width"]
+    diagonal: Float[Array, "heads tokens"]
 
 
 @register_pytree
@@ -54,12 +61,7 @@ class DenseCoupling:
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         return self.matrix
 
-    def rows(self) -> DenseRows:
-        """As sequential solvers read it."""
-        return DenseRows.from_matrix(self.matrix)
-
-    def factor_form(self) -> CouplingFactor:
-        """As block samplers read it."""
+    def to_factor(self) -> CouplingFactor:
         scaled = self.factor * jnp.sqrt(self.inverse_deviation)[..., None]
         return CouplingFactor(_with_uniform(scaled, self.shift, self.valid), self.curvature)
 
@@ -96,13 +98,7 @@ class LowRankCoupling:
         every_token = jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape))
         return jax.vmap(self.product, in_axes=1, out_axes=1)(every_token)
 
-    def rows(self) -> LowRankRows:
-        """As sequential solvers read it."""
-        projected = _einsum("hnd,hde->hne", self.query, self.gram) if self.projected is None else self.projected
-        return LowRankRows(skew(self.query), skew(projected), self.shift[:, 0], skew(self.curvature))
-
-    def factor_form(self) -> CouplingFactor:
-        """As block samplers read it."""
+    def to_factor(self) -> CouplingFactor:
         # Eigenvalues, where a Cholesky factor would not exist: keys of equal direction make gram singular.
         values, vectors = jnp.linalg.eigh(self.gram)
         root = vectors * jnp.sqrt(jnp.maximum(values, 0))[:, None]

@@ -12,12 +12,9 @@ from jaxtyping import Array, Float, Int8
 from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import Problem
-from qama_jax.problems.blocks import ColorBlocks
 from qama_jax.problems.bqm import import_dimod, terms_of_bqm
 from qama_jax.problems.inputs import check_range, check_square
 from qama_jax.problems.sparse import SparseCouplings, check_dense_size, is_worth_it
-from qama_jax.problems.sparse_sweeps import SparseSweeper, sparse_sweeper
-from qama_jax.problems.sweeps import Sweeper, dense_sweeper
 from qama_jax.problems.terms import Terms
 
 if TYPE_CHECKING:
@@ -25,10 +22,6 @@ if TYPE_CHECKING:
 
 Matrix = Float[Array, "n n"] | SparseCouplings
 SparseMatrix = scipy.sparse.sparray | scipy.sparse.spmatrix | SparseCouplings  # as users pass it
-
-# For the largest eigenvalue in magnitude, then for the lowest. Outlying ones, which matter most, converge fastest; a
-# bulk edge is met to a few percent, and on sparse graphs to a tenth.
-_POWER_ITERATIONS = 10, 20
 
 
 class FixedProblem(NamedTuple):
@@ -76,13 +69,24 @@ class Quadratic(Problem):
         check_square(self._matrix, "the problem's matrix")
         return (self._matrix.shape[0],)
 
-    def couplings_of_bits(self) -> Float[Array, "n n"]:
-        """C of `Problem`, as an array.
+    def as_matrix(self) -> Float[Array, "n n"]:
+        """See `Problem`.
 
         Raises:
           ValueError: where it would take more than 2 GiB, and the problem is sparse.
         """
         return self._factor * without_diagonal(as_dense(self._matrix))
+
+    def as_sparse(self) -> SparseCouplings:
+        """C of `Problem` as lists of neighbours.
+
+        Raises:
+          TypeError: where couplings are kept dense.
+        """
+        matrix = self._matrix
+        if not isinstance(matrix, SparseCouplings):
+            raise TypeError("the couplings are dense; see as_matrix")
+        return matrix.scaled(self._factor, jnp.zeros_like(matrix.diagonal))
 
     def coupling_scale(self) -> Float[Array, ""]:
         matrix = self._matrix
@@ -98,23 +102,6 @@ class Quadratic(Problem):
         coupled = jnp.maximum(jnp.sum(squares > 0, dtype=self.dtype), 1)
         return abs(self._factor) * strongest * jnp.sqrt(jnp.sum(squares) / coupled)
 
-    def lowest_eigenvalue(self) -> Float[Array, ""]:
-        """By power iteration, first for the largest eigenvalue in magnitude, then shifted by it."""
-
-        # A product takes out of the start what bits without couplings have, which would fade slowly.
-        start = _normalized(self.couple(jax.random.normal(jax.random.key(0), self.shape, self.dtype)))
-
-        def iterate(shift, count):
-            def step(_, vector):
-                return _normalized(shift * vector - self.couple(vector))
-
-            vector = jax.lax.fori_loop(0, count, step, start)
-            return vector, self.couple(vector)
-
-        _, product = iterate(jnp.zeros((), self.dtype), _POWER_ITERATIONS[0])
-        vector, product = iterate(_norm(product), _POWER_ITERATIONS[1])
-        return jnp.minimum(jnp.sum(vector * product), 0)
-
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         centre = jnp.abs(self.field(jnp.full(self.shape, 0.5, self.dtype)))
         matrix = self._matrix
@@ -122,19 +109,11 @@ class Quadratic(Problem):
             couplings = jnp.abs(self._factor * matrix.weights) / 2
             sums = matrix.row_sums(couplings)
         else:
-            couplings = jnp.abs(self.couplings_of_bits()) / 2
+            couplings = jnp.abs(self.as_matrix()) / 2
             sums = jnp.sum(couplings, axis=0)
         smallest = jnp.minimum(_smallest_positive(couplings), _smallest_positive(centre))
         floor = self.coupling_scale() / math.sqrt(centre.size)
         return jnp.maximum(jnp.where(jnp.isinf(smallest), 0, smallest), floor), jnp.max(sums + centre)
-
-    def sweeper(self) -> Sweeper | SparseSweeper:
-        if isinstance(self._matrix, SparseCouplings):
-            return sparse_sweeper(self._matrix, self._factor, self.linear)
-        return dense_sweeper(self.couplings_of_bits(), self.linear)
-
-    def blocks(self) -> ColorBlocks:
-        return ColorBlocks(self.sweeper())
 
     def terms(self) -> Terms:
         """The energy term by term, on the host: with the numbers that the problem was made from, before rounding.
@@ -333,13 +312,3 @@ def _dense_from_pairs(diagonal, rows, columns, values, dtype) -> np.ndarray:
 
 def _smallest_positive(values: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.min(jnp.where(values > 0, values, jnp.inf))
-
-
-def _norm(vector: Float[Array, "n"]) -> Float[Array, ""]:
-    largest = jnp.max(jnp.abs(vector))
-    return largest * jnp.linalg.norm(vector / jnp.where(largest > 0, largest, 1))
-
-
-def _normalized(vector: Float[Array, "n"]) -> Float[Array, "n"]:
-    vector = vector / jnp.maximum(jnp.max(jnp.abs(vector)), jnp.finfo(vector.dtype).tiny)
-    return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)

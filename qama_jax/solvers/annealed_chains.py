@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.sampling.transitions import Transition, Update, make_transition
 from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import BetaSchedule, betas
-from qama_jax.solvers.transitions import Transition, Update, make_transition
 
 
 class AnnealedChains(IterativeSolver):

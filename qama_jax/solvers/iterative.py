@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.sampling.descent import descend
 from qama_jax.solvers.base import map_reads
-from qama_jax.solvers.descent import descend
 
 
 class IterativeSolver:

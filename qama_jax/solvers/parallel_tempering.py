@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.sampling.transitions import Transition, Update, make_transition
 from qama_jax.solvers.base import check_choice, check_count, start_bits
 from qama_jax.solvers.iterative import IterativeSolver, lower
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
-from qama_jax.solvers.transitions import Transition, Update, make_transition
 
 
 class _Ladder(NamedTuple):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.problems.sparse_sweeps import SparseSweeper
-from qama_jax.problems.sweeps import Sweeper
+from qama_jax.sampling.arrangement import make_sweeper
+from qama_jax.sampling.sparse_sweeps import SparseSweeper
+from qama_jax.sampling.sweeps import Sweeper
 from qama_jax.solvers.base import check_count, check_positive, start_bits
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import Schedule, beta_range, check_schedule, evaluate
@@ -72,7 +73,7 @@ class PathIntegralAnnealing(IterativeSolver):
         check_schedule("problem_weight", self.problem_weight)
 
     def arrange(self, problem: Problem) -> _Slices:
-        return _Slices(problem, problem.sweeper())
+        return _Slices(problem, make_sweeper(problem))
 
     def schedule(self, problem: Problem) -> tuple[Float[Array, "num_sweeps"], Float[Array, "num_sweeps"]]:
         """`(B/P) β_t` and J⊥."""

@@ -6,8 +6,8 @@ import jax
 from jaxtyping import Array, Key
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.sampling.descent import descend
 from qama_jax.solvers.base import check_count, map_reads, start_bits
-from qama_jax.solvers.descent import descend
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,17 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.problems.base import Bits, register_pytree
-from qama_jax.problems.sparse_sweeps import SparseSweeper
-from qama_jax.problems.sweeps import Sweeper
-
-
-@register_pytree
-@dataclasses.dataclass(frozen=True, eq=False)
-class CouplingFactor:
-    """Couplings `B Bᵀ - diag(diagonal)` for each head."""
-
-    factor: Float[Array, "heads tokens width"]
-    diagonal: Float[Array, "heads tokens"]
+from qama_jax.problems.coupling import CouplingFactor
+from qama_jax.sampling.sparse_sweeps import SparseSweeper
+from qama_jax.sampling.sweeps import Sweeper
 
 
 @register_pytree

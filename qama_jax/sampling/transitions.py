@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.problems.blocks import Blocks, ColorBlocks
-from qama_jax.problems.sparse_sweeps import SparseSweeper
-from qama_jax.problems.sweeps import Sweeper
+from qama_jax.sampling.arrangement import make_blocks, make_sweeper
+from qama_jax.sampling.blocks import Blocks, ColorBlocks
+from qama_jax.sampling.sparse_sweeps import SparseSweeper
+from qama_jax.sampling.sweeps import Sweeper
 
 Update = Literal["metropolis", "heat_bath", "block"]
 
@@ -88,7 +89,7 @@ def metropolis(beta: Float[Array, "replicas"], noise: Array, bits: Array, field:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockUpdate:
-    """All tokens at once, see `qama_jax.problems.blocks`."""
+    """All tokens at once, see `qama_jax.sampling.blocks`."""
 
     problem: Problem
     blocks: Blocks | ColorBlocks
@@ -109,5 +110,5 @@ class BlockUpdate:
 def make_transition(problem: Problem, update: Update) -> Transition:
     """The transition by its name."""
     if update == "block":
-        return BlockUpdate(problem, problem.blocks())
-    return (HeatBath if update == "heat_bath" else Metropolis)(problem, problem.sweeper())
+        return BlockUpdate(problem, make_blocks(problem))
+    return (HeatBath if update == "heat_bath" else Metropolis)(problem, make_sweeper(problem))

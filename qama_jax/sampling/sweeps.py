@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qama_jax.problems.base import Bits, register_pytree
+from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
 
 # Chooses the new bits of a colour: (inputs, bits [replicas, heads], field [replicas, heads]) -> bits.
 Choose = Callable[[Any, Float[Array, "replicas heads"], Float[Array, "replicas heads"]], Float[Array, "replicas heads"]]
@@ -168,11 +169,11 @@ class Sweeper:
         return functools.reduce(jnp.add, entering)
 
 
-def dense_sweeper(couplings: Float[Array, "n n"], linear: Float[Array, "n"]) -> Sweeper:
-    """Of the energy `-linearᵀx - ½ xᵀ couplings x`, one bit a colour."""
-    return Sweeper(
-        DenseRows.from_matrix(couplings[None]),
-        linear[:, None],
-        jnp.zeros((), linear.dtype),
-        jnp.ones((linear.size, 1), bool),
-    )
+def make_rows(coupling: DenseCoupling | LowRankCoupling) -> DenseRows | LowRankRows:
+    """The couplings of an attention problem as sweeps read them."""
+    if isinstance(coupling, DenseCoupling):
+        return DenseRows.from_matrix(coupling.matrix)
+    projected = coupling.projected
+    if projected is None:
+        projected = jnp.einsum("hnd,hde->hne", coupling.query, coupling.gram, precision=jax.lax.Precision.HIGHEST)
+    return LowRankRows(skew(coupling.query), skew(projected), coupling.shift[:, 0], skew(coupling.curvature))

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.problems.base import Bits, register_pytree
 from qama_jax.problems.sparse import SparseCouplings, gather_products
-from qama_jax.problems.sweeps import Choose
+from qama_jax.sampling.sweeps import Choose
 
 
 @register_pytree
@@ -84,8 +84,8 @@ class SparseSweeper:
         return jnp.swapaxes(state, 1, 2).reshape(-1, state.shape[1])
 
 
-def sparse_sweeper(couplings: SparseCouplings, factor: float, linear: Float[Array, "n"]) -> SparseSweeper:
-    """Of the energy `-linearᵀx - ½ factor xᵀ couplings x`, the diagonal left out."""
+def sparse_sweeper(couplings: SparseCouplings, linear: Float[Array, "n"]) -> SparseSweeper:
+    """Of the energy `-linearᵀx - ½ xᵀ couplings x`, the diagonal left out."""
     n = linear.size
     exists = couplings.steps >= 0
     bits = jnp.maximum(couplings.steps, 0)
@@ -99,7 +99,7 @@ def sparse_sweeper(couplings: SparseCouplings, factor: float, linear: Float[Arra
     lists = jnp.concatenate([couplings.steps, couplings.step_lists], axis=1)
     used, lists = lists >= 0, jnp.maximum(lists, 0)
     neighbors = jnp.moveaxis(places[couplings.neighbors][:, lists], 0, 1)
-    weights = jnp.where(used[:, None], jnp.moveaxis(factor * couplings.weights[:, lists], 0, 1), 0)
+    weights = jnp.where(used[:, None], jnp.moveaxis(couplings.weights[:, lists], 0, 1), 0)
     owners = jnp.concatenate([jnp.arange(n, dtype=jnp.int32), couplings.owners])
     within = (places[owners] % size)[lists[:, size:]]
     return SparseSweeper(neighbors, weights, within, linear[bits], exists, bits, places)
