@@ -162,7 +162,7 @@ def _conversion(problems: AttentionHamiltonian, machine: Machine, num_reads: int
     @jax.vmap
     def convert(problem):
         embedding = embed(problem, machine)
-        spins = jnp.ones((num_reads, len(embedding.fields)), jnp.int8)
+        spins = jnp.ones((num_reads, len(embedding.biases)), jnp.int8)
         return embedding, decode(spins, embedding, problem.linear.size)
 
     return lambda: convert(problems)

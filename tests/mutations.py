@@ -272,11 +272,11 @@ MUTATIONS = {
         ("self.offset + jnp.trace(self.matrix) / 2", "self.offset - jnp.trace(self.matrix) / 2"),
     ],
     "problems/ising.py": [
-        ("2 * self.fields - 2 * sums", "2 * self.fields + 2 * sums"),
+        ("2 * self.biases - 2 * sums", "2 * self.biases + 2 * sums"),
         ("return 4 * self._product(bits", "return 2 * self._product(bits"),
-        ("(self._product(spins) / 2 + self.fields) * spins", "(self._product(spins) + self.fields) * spins"),
+        ("(self._product(spins) / 2 + self.biases) * spins", "(self._product(spins) + self.biases) * spins"),
         ("* spins) + self.offset", "* spins)"),
-        ("self.offset + jnp.sum(self.fields)", "self.offset - jnp.sum(self.fields)"),
+        ("self.offset + jnp.sum(self.biases)", "self.offset - jnp.sum(self.biases)"),
     ],
     "sampling/sparse_sweeps.py": [
         (

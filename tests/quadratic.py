@@ -38,23 +38,23 @@ class Quadratic:
         return everywhere.reshape(-1, *self.shape)
 
 
-def spins(couplings, fields):
+def spins(couplings, biases):
     """Energies `-½ σᵀJσ - hᵀσ` over bits by σ = 2x - 1; J symmetric without a diagonal, both float32."""
-    problem = qama_jax.Ising(couplings, fields)
-    couplings, fields = np.asarray(couplings, np.float64), np.asarray(fields, np.float64)
-    linear, offset = 2 * fields - 2 * couplings.sum(1), fields.sum() - couplings.sum() / 2
-    size = len(fields)
+    problem = qama_jax.Ising(couplings, biases)
+    couplings, biases = np.asarray(couplings, np.float64), np.asarray(biases, np.float64)
+    linear, offset = 2 * biases - 2 * couplings.sum(1), biases.sum() - couplings.sum() / 2
+    size = len(biases)
     colors = [[i] for i in range(size)]
     return problem, Quadratic(4 * couplings, linear, (size,), np.ones(size, bool), colors, offset)
 
 
 def ising(size=6, seed=0, loose=0):
-    """Random couplings and fields, but none for the last spins."""
+    """Random couplings and biases, but none for the last spins."""
     rng = np.random.default_rng(seed)
-    matrix, fields = rng.standard_normal((size, size)).astype(np.float32), rng.standard_normal(size).astype(np.float32)
+    matrix, biases = rng.standard_normal((size, size)).astype(np.float32), rng.standard_normal(size).astype(np.float32)
     couplings = np.triu(matrix, 1)
-    couplings[:, size - loose :] = fields[size - loose :] = 0
-    return spins(couplings + couplings.T, fields)
+    couplings[:, size - loose :] = biases[size - loose :] = 0
+    return spins(couplings + couplings.T, biases)
 
 
 def antiferromagnet(size=12):

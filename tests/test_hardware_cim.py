@@ -27,11 +27,11 @@ MACHINES = {
 }
 
 
-def enumerate_lowest(couplings, fields, num_reads):
+def enumerate_lowest(couplings, biases, num_reads):
     """The lowest states, in plain NumPy; highest first, as machines sort nothing."""
-    spins = 2 * oracle.all_states(len(fields)) - 1
+    spins = 2 * oracle.all_states(len(biases)) - 1
     spins = spins.astype(np.float64)
-    energies = -np.einsum("ri,ij,rj->r", spins, couplings.astype(np.float64), spins) / 2 - spins @ fields
+    energies = -np.einsum("ri,ij,rj->r", spins, couplings.astype(np.float64), spins) / 2 - spins @ biases
     return spins[np.argsort(energies)[:num_reads]][::-1]
 
 
@@ -47,7 +47,7 @@ class Recorder:
 
     def sample(self, problems, num_reads):
         self.batches.append(problems)
-        return [self.function(problem.couplings, problem.fields, num_reads) for problem in problems]
+        return [self.function(problem.couplings, problem.biases, num_reads) for problem in problems]
 
 
 def random_problem(seed, kind="qubo", n=8):
@@ -149,7 +149,7 @@ def test_a_layer_trains():
 
 def test_more_rows_than_reads_keeps_the_lowest():
     problem = random_problem(0)
-    everything = Recorder(lambda couplings, fields, num_reads: enumerate_lowest(couplings, fields, 256))
+    everything = Recorder(lambda couplings, biases, num_reads: enumerate_lowest(couplings, biases, 256))
     reads = qama_jax.solve(jax.random.key(0), problem, qama_jax.CimSolver(everything, num_reads=5)).read_energies
     states = oracle.all_states(8)
     expected = np.sort(np.asarray(jax.vmap(problem.energy)(states)))[:5]
@@ -157,8 +157,8 @@ def test_more_rows_than_reads_keeps_the_lowest():
 
 
 def test_a_single_read_may_have_one_axis():
-    def align(couplings, fields, num_reads):
-        return enumerate_lowest(couplings, fields, 1)[0]
+    def align(couplings, biases, num_reads):
+        return enumerate_lowest(couplings, biases, 1)[0]
 
     problem = random_problem(0)
     # A function is a backend; equal ones make equal solvers, which compile once.
@@ -169,8 +169,8 @@ def test_a_single_read_may_have_one_axis():
 
 
 def broken(change):
-    def function(couplings, fields, num_reads):
-        return change(enumerate_lowest(couplings, fields, num_reads))
+    def function(couplings, biases, num_reads):
+        return change(enumerate_lowest(couplings, biases, num_reads))
 
     return function
 
@@ -214,9 +214,9 @@ def test_faults_name_backend_problem_and_remedy(change, message, jit):
 def test_a_fault_in_a_batch_names_the_problem():
     batch, _ = stacked(range(3))
 
-    def fails_on_the_last(couplings, fields, num_reads, seen=[]):  # noqa: B006
-        seen.append(fields)
-        return enumerate_lowest(couplings, fields, num_reads) if len(seen) < 3 else None
+    def fails_on_the_last(couplings, biases, num_reads, seen=[]):  # noqa: B006
+        seen.append(biases)
+        return enumerate_lowest(couplings, biases, num_reads) if len(seen) < 3 else None
 
     solve = jax.vmap(qama_jax.solve, in_axes=(0, 0, None))
     keys = jax.random.split(jax.random.key(0), 3)
@@ -262,7 +262,7 @@ def test_on_a_single_core_a_large_batch_is_refused_instead_of_waiting_forever():
 import os, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import jax, numpy as np, qama_jax
-solver = qama_jax.CimSolver(lambda couplings, fields, num_reads: np.ones((num_reads, len(fields))))
+solver = qama_jax.CimSolver(lambda couplings, biases, num_reads: np.ones((num_reads, len(biases))))
 solve = jax.jit(jax.vmap(lambda key, matrix: qama_jax.solve(key, qama_jax.Qubo(matrix), solver).energy))
 matrices = np.random.default_rng(0).standard_normal((16, 120, 120)).astype(np.float32)
 try:

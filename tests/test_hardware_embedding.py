@@ -35,12 +35,12 @@ pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
 AUXILIARY = (0, 1, 3, None)
 
 
-def random_ising(seed, n=6, field_scale=5.0):
+def random_ising(seed, n=6, bias_scale=5.0):
     """Linear terms a few times stronger than couplings, as in attention problems."""
     rng = np.random.default_rng(seed)
     couplings = np.triu(rng.standard_normal((n, n)), 1)
-    fields = field_scale * rng.standard_normal(n)
-    return qama_jax.Ising((couplings + couplings.T).astype(np.float32), fields.astype(np.float32), 0.75)
+    biases = bias_scale * rng.standard_normal(n)
+    return qama_jax.Ising((couplings + couplings.T).astype(np.float32), biases.astype(np.float32), 0.75)
 
 
 def random_attention(seed, heads=2, tokens=6, head_dim=4):
@@ -52,9 +52,9 @@ def stack(problems):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
 
 
-def energies_of(couplings, fields, spins):
-    couplings, fields, spins = (np.asarray(array, np.float64) for array in (couplings, fields, spins))
-    return -np.einsum("ri,ij,rj->r", spins, couplings, spins) / 2 - spins @ fields
+def energies_of(couplings, biases, spins):
+    couplings, biases, spins = (np.asarray(array, np.float64) for array in (couplings, biases, spins))
+    return -np.einsum("ri,ij,rj->r", spins, couplings, spins) / 2 - spins @ biases
 
 
 def all_spins(n):
@@ -75,7 +75,7 @@ def machine_energies(embedding, spins):
     slots = embedding.couplings.shape[0] - spins.shape[1]
     whole = np.concatenate([spins, np.ones((len(spins), slots), int)], axis=1)
     ties = np.asarray(embedding.couplings, np.float64)[spins.shape[1] :, spins.shape[1] :]
-    return energies_of(embedding.couplings, embedding.fields, whole) + ties.sum() / 2
+    return energies_of(embedding.couplings, embedding.biases, whole) + ties.sum() / 2
 
 
 def assert_has_ground_state(bits, embedding):
@@ -89,7 +89,7 @@ class TestEmbedding:
     def test_keeps_all_energies_up_to_rounding(self, auxiliary_spins):
         problem, spins = random_ising(0), all_spins(6)
         embedding = embed(problem, Machine(auxiliary_spins=auxiliary_spins))
-        exact = float(embedding.scale) * energies_of(problem.couplings, problem.fields, spins)
+        exact = float(embedding.scale) * energies_of(problem.couplings, problem.biases, spins)
         errors = np.abs(machine_energies(embedding, spins) - exact)
         # Each of 15 couplings and 6 linear terms is wrong by half a step at most.
         assert 0 < errors.max() <= (15 + 6) / 2
@@ -101,7 +101,7 @@ class TestEmbedding:
         embedding = embed(problem, Machine(coupling_bits=None, auxiliary_spins=auxiliary_spins))
         assert embedding.couplings.dtype == problem.dtype
         assert embedding.scale == 1
-        exact = energies_of(problem.couplings, problem.fields, spins)
+        exact = energies_of(problem.couplings, problem.biases, spins)
         np.testing.assert_allclose(machine_energies(embedding, spins), exact, rtol=1e-5, atol=1e-5)
         energies = np.asarray(jax.vmap(problem.energy)(oracle.all_states(6)))
         np.testing.assert_allclose(energies - 0.75, exact, rtol=1e-5, atol=1e-5)
@@ -118,16 +118,16 @@ class TestEmbedding:
         np.testing.assert_array_equal(couplings, couplings.T)
         assert not couplings.diagonal().any()
         shares = couplings[:6, 6 : 6 + used].astype(np.int64)
-        np.testing.assert_array_equal(shares.sum(1), np.round(scale * np.asarray(problem.fields)))
+        np.testing.assert_array_equal(shares.sum(1), np.round(scale * np.asarray(problem.biases)))
         assert np.ptp(shares, axis=1).max() <= 1
         ties = couplings[6 : 6 + used, 6 : 6 + used]
         np.testing.assert_array_equal(ties, limit * (1 - np.eye(used, dtype=int)))
         assert not couplings[6 + used :].any()
-        assert not np.asarray(embedding.fields).any()
+        assert not np.asarray(embedding.biases).any()
 
     def test_takes_the_fewest_auxiliary_spins_that_free_the_scale(self):
         problem = random_ising(1)
-        ratio = np.abs(problem.fields).max() / np.abs(problem.couplings).max()
+        ratio = np.abs(problem.biases).max() / np.abs(problem.couplings).max()
         embedding = embed(problem, Machine())
         assert int(embedding.num_auxiliary) == int(np.ceil(ratio)) > 2
         np.testing.assert_allclose(embedding.scale, 127 / np.abs(problem.couplings).max(), rtol=1e-6)
@@ -136,7 +136,7 @@ class TestEmbedding:
         few = embed(problem, Machine(num_spins=8))
         assert int(few.num_auxiliary) == 2
         assert few.couplings.shape == (8, 8)
-        assert int(embed(random_ising(1, field_scale=0.1), Machine()).num_auxiliary) == 1
+        assert int(embed(random_ising(1, bias_scale=0.1), Machine()).num_auxiliary) == 1
 
     @pytest.mark.parametrize("bits", [8, None])
     def test_auxiliary_spins_agree_in_every_ground_state(self, bits):
@@ -144,7 +144,7 @@ class TestEmbedding:
             problem = random_ising(seed)
             embedding = embed(problem, Machine(auxiliary_spins=3, coupling_bits=bits))
             spins = all_spins(9)
-            energies = energies_of(embedding.couplings, embedding.fields, spins)
+            energies = energies_of(embedding.couplings, embedding.biases, spins)
             np.testing.assert_allclose(energies, energies[::-1], atol=1e-4)  # all spins flipped
             ground = spins[energies <= energies.min() + 1e-4]
             assert len(ground) >= 2
@@ -163,7 +163,7 @@ class TestEmbedding:
         assert (report.zeroed_share, report.levels, report.num_auxiliary) == (0, 1, 1)
 
     def test_batches_are_the_same_as_one_by_one(self):
-        problems = [random_ising(seed, field_scale=1.0 + 2 * seed) for seed in range(4)]
+        problems = [random_ising(seed, bias_scale=1.0 + 2 * seed) for seed in range(4)]
         machine = Machine(num_spins=20)
         batch = jax.jit(jax.vmap(lambda problem: embed(problem, machine)))(stack(problems))
         assert len(set(batch.num_auxiliary.tolist())) > 1
@@ -262,11 +262,11 @@ class TestRounding:
     @pytest.mark.parametrize("auxiliary_spins", AUXILIARY)
     def test_report_counts(self, auxiliary_spins):
         problem, machine = random_ising(3), Machine(coupling_bits=4, auxiliary_spins=auxiliary_spins)
-        couplings, fields = (np.asarray(array, np.float64) for array in (problem.couplings, problem.fields))
-        used = {0: 1, None: np.ceil(np.abs(fields).max() / np.abs(couplings).max())}.get(
+        couplings, biases = (np.asarray(array, np.float64) for array in (problem.couplings, problem.biases))
+        used = {0: 1, None: np.ceil(np.abs(biases).max() / np.abs(couplings).max())}.get(
             auxiliary_spins, auxiliary_spins
         )
-        scale = 7 / max(np.abs(couplings).max(), np.abs(fields).max() / used)
+        scale = 7 / max(np.abs(couplings).max(), np.abs(biases).max() / used)
         rounded = np.round(scale * couplings[np.triu_indices(6, 1)])
         report = jax.jit(rounding_report, static_argnums=1)(problem, machine)
         np.testing.assert_allclose(report.scale, scale, rtol=1e-6)
@@ -320,13 +320,13 @@ MACHINES = {
     "splitting": (Machine(), 1.0),
     "real couplings": (Machine(coupling_bits=None), 1.0),
 }
-each_machine = pytest.mark.parametrize(("machine", "field_scale"), MACHINES.values(), ids=MACHINES.keys())
+each_machine = pytest.mark.parametrize(("machine", "bias_scale"), MACHINES.values(), ids=MACHINES.keys())
 
 
 class TestSimulatedMachine:
     @each_machine
-    def test_finds_ground_states(self, machine, field_scale):
-        problems = [random_ising(seed, n=10, field_scale=field_scale) for seed in range(8)]
+    def test_finds_ground_states(self, machine, bias_scale):
+        problems = [random_ising(seed, n=10, bias_scale=bias_scale) for seed in range(8)]
         keys = jax.random.split(jax.random.key(0), 8)
         solver = SimulatedMachine(machine, num_reads=16)
         solutions = jax.jit(jax.vmap(lambda key, problem: qama_jax.solve(key, problem, solver)))(keys, stack(problems))
@@ -359,17 +359,17 @@ class TestSimulatedMachine:
         np.testing.assert_array_equal(reads(10 + most), reads(10 + 64))
 
     def test_noise_reaches_linear_terms_that_the_machine_takes(self):
-        fields = np.array([1, -0.1, 0.1, -0.1, 0.1, -1, 0.1, -0.1], np.float32)
-        problem = qama_jax.Ising(np.zeros((8, 8), np.float32), fields)
+        biases = np.array([1, -0.1, 0.1, -0.1, 0.1, -1, 0.1, -0.1], np.float32)
+        problem = qama_jax.Ising(np.zeros((8, 8), np.float32), biases)
 
         def bits(noise, seed):
             solver = SimulatedMachine(Machine(auxiliary_spins=0), coupling_noise=noise, num_reads=3, num_steps=100)
             return np.asarray(qama_jax.solve(jax.random.key(seed), problem, solver).reads)
 
-        np.testing.assert_array_equal(bits(0.0, 0), np.tile(fields > 0, (3, 1)))
+        np.testing.assert_array_equal(bits(0.0, 0), np.tile(biases > 0, (3, 1)))
         noisy = bits(0.2, 0)
         np.testing.assert_array_equal(noisy[:, [0, 5]], np.tile([1, 0], (3, 1)))
-        assert (noisy != (fields > 0)).any()
+        assert (noisy != (biases > 0)).any()
         np.testing.assert_array_equal(noisy, np.tile(noisy[0], (3, 1)))  # reads share what was programmed
         assert (noisy != bits(0.2, 1)).any()
 
@@ -400,8 +400,8 @@ class TestSimulatedMachine:
 
 class TestSimulatedBackend:
     @each_machine
-    def test_finds_ground_states(self, machine, field_scale):
-        problems = [random_ising(seed, n=10, field_scale=field_scale) for seed in range(8)]
+    def test_finds_ground_states(self, machine, bias_scale):
+        problems = [random_ising(seed, n=10, bias_scale=bias_scale) for seed in range(8)]
         keys = jax.random.split(jax.random.key(0), 8)
         solver = CimSolver(SimulatedBackend(SimulatedMachine(machine)), num_reads=16)
         solve = jax.jit(jax.vmap(lambda key, problem: qama_jax.solve(key, problem, solver).reads))

@@ -74,11 +74,11 @@ class TestConversions:
 
     def test_ising(self):
         rng = np.random.default_rng(2)
-        couplings, fields = rng.standard_normal((10, 10)), rng.standard_normal(10)
+        couplings, biases = rng.standard_normal((10, 10)), rng.standard_normal(10)
         couplings = np.triu(couplings, 1) + np.triu(couplings, 1).T
         spins = 2 * STATES - 1.0
-        expected = -np.einsum("ri,ij,rj->r", spins, couplings, spins) / 2 - spins @ fields
-        matrix = kaiwu_matrix(couplings + np.eye(10), fields)
+        expected = -np.einsum("ri,ij,rj->r", spins, couplings, spins) / 2 - spins @ biases
+        matrix = kaiwu_matrix(couplings + np.eye(10), biases)
         np.testing.assert_allclose(kaiwu_energies(matrix, samples_of(STATES)), expected, rtol=0, atol=1e-9)
 
     @pytest.mark.parametrize(

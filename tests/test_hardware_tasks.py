@@ -34,14 +34,14 @@ def random_problem(seed, n=5, dtype=np.float64):
     return MachineProblem((couplings + couplings.T).astype(dtype), rng.integers(-9, 10, n).astype(dtype), seed)
 
 
-def lowest(couplings, fields, num_reads):
-    spins = 2 * oracle.all_states(len(fields)) - 1.0
-    energies = MachineProblem(couplings, fields, 0).energies(spins)
+def lowest(couplings, biases, num_reads):
+    spins = 2 * oracle.all_states(len(biases)) - 1.0
+    energies = MachineProblem(couplings, biases, 0).energies(spins)
     return spins[np.argsort(energies)[:num_reads]]
 
 
 def lowest_energies(problems):
-    return [problem.energies(lowest(problem.couplings, problem.fields, 1))[0] for problem in problems]
+    return [problem.energies(lowest(problem.couplings, problem.biases, 1))[0] for problem in problems]
 
 
 class Machine550:
@@ -57,7 +57,7 @@ class Machine550:
     def sample(self, problems, num_reads):
         (problem,) = problems
         self.tasks.append(problem)
-        spins = lowest(problem.couplings, problem.fields, num_reads)
+        spins = lowest(problem.couplings, problem.biases, num_reads)
         fault = self.faults.pop(0) if self.faults else None
         return [spins if fault is None else fault(spins)]
 
@@ -235,7 +235,7 @@ class TestPacking:
                 for row in spins:
                     for _ in range(20):
                         for i in range(len(row)):
-                            field = row @ problem.couplings[i].astype(float) + problem.fields[i]
+                            field = row @ problem.couplings[i].astype(float) + problem.biases[i]
                             row[i] = 1 if field > 0 else -1
                 return [spins]
 
@@ -284,7 +284,7 @@ class TestJournal:
             (problem, 1),
             (problem, 2),
             (problem._replace(seed=7), 1),
-            (problem._replace(fields=other.fields), 1),
+            (problem._replace(biases=other.biases), 1),
             (problem._replace(couplings=other.couplings), 1),
         ]
         for question, num_reads in questions * 2:
@@ -326,14 +326,14 @@ def test_killed_in_the_middle_a_run_repeats_no_task(tmp_path):
         directory, kill_at = sys.argv[1], int(sys.argv[2])
         count = 0
 
-        def machine(couplings, fields, num_reads):
+        def machine(couplings, biases, num_reads):
             global count
             count += 1
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             with open(directory + "/paid", "a") as file:
                 file.write(f"{couplings.tobytes().hex()}\\n")
-            return np.where(np.arange(num_reads * len(fields)).reshape(num_reads, -1) % 3, 1, -1)
+            return np.where(np.arange(num_reads * len(biases)).reshape(num_reads, -1) % 3, 1, -1)
 
         solver = qama_jax.CimSolver(TaskRunner(machine, journal=directory + "/journal"), num_reads=3)
         solve = jax.vmap(qama_jax.solve, in_axes=(0, 0, None))

@@ -102,7 +102,7 @@ def test_sparse_is_as_dense(kind, dtype):
     np.testing.assert_array_equal(qama_jax.Qubo(sparse).matrix, qama_jax.Qubo(dense).matrix)
     ising, expected = qama_jax.Ising(sparse, dense[0]), qama_jax.Ising(dense, dense[0])
     np.testing.assert_array_equal(ising.couplings, expected.couplings)
-    np.testing.assert_array_equal(ising.fields, expected.fields)
+    np.testing.assert_array_equal(ising.biases, expected.biases)
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,8 @@ class TestSolve:
             np.testing.assert_array_equal(bits, free)
 
     def test_no_gradient(self):
-        def energy(fields):
-            problem = qama_jax.Ising(jnp.zeros((6, 6)), fields)
+        def energy(biases):
+            problem = qama_jax.Ising(jnp.zeros((6, 6)), biases)
             return qama_jax.solve(KEY, problem, Given(((1, 0, 0, 1, 0, 1),))).energy
 
         assert not np.any(jax.grad(energy)(jnp.ones(6)))
@@ -238,9 +238,9 @@ def test_steepest_descent():
 def test_exhaustive():
     """Of two blocks of states, in either of which the lowest may be."""
     for sign in (1, -1):
-        fields = np.append(np.random.default_rng(0).standard_normal(12), sign).astype(np.float32)
-        reads, _ = qama_jax.Exhaustive().sample(KEY, qama_jax.Ising(np.zeros((13, 13), np.float32), fields), None)
-        np.testing.assert_array_equal(reads[0], fields > 0)
+        biases = np.append(np.random.default_rng(0).standard_normal(12), sign).astype(np.float32)
+        reads, _ = qama_jax.Exhaustive().sample(KEY, qama_jax.Ising(np.zeros((13, 13), np.float32), biases), None)
+        np.testing.assert_array_equal(reads[0], biases > 0)
 
 
 class TestSettings:

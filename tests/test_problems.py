@@ -32,9 +32,9 @@ def test_qubo_energies_equal_dimod(matrix):
 
 def test_ising_energies_equal_dimod(matrix):
     states = oracle.all_states(7)
-    couplings, fields = np.triu(matrix, 1), matrix[0]
-    model = dimod.BinaryQuadraticModel(-fields, -couplings, 0.5, "SPIN")
-    ising = qama_jax.Ising(couplings + couplings.T, fields, 0.5)
+    couplings, biases = np.triu(matrix, 1), matrix[0]
+    model = dimod.BinaryQuadraticModel(-biases, -couplings, 0.5, "SPIN")
+    ising = qama_jax.Ising(couplings + couplings.T, biases, 0.5)
     np.testing.assert_allclose(energies(ising, states), model.energies((2 * states - 1, range(7))), atol=1e-4)
 
 
@@ -160,13 +160,13 @@ def test_nothing_is_checked_inside_of_transformations(matrix):
         (lambda: qama_jax.Qubo(jnp.array([[jnp.inf]])), r"matrix\[0, 0\] is inf"),
         (lambda: qama_jax.Qubo(scipy.sparse.csr_array([[np.nan]])), r"matrix\[0\] is nan"),
         (lambda: qama_jax.Qubo([[1.0]], np.nan), "offset is nan"),
-        (lambda: qama_jax.Ising(np.zeros((2, 2)), [0.0, -np.inf]), r"fields\[1\] is -inf"),
+        (lambda: qama_jax.Ising(np.zeros((2, 2)), [0.0, -np.inf]), r"biases\[1\] is -inf"),
         (lambda: qama_jax.Qubo([[1e35]]), "matrix has coefficients up to 1e\\+35, whose energies overflow float32"),
         (lambda: qama_jax.Qubo([[1e-40]]), "float32 loses such small energies; divide all coefficients by 1e-40"),
         (lambda: qama_jax.Ising([[0.0, 1.0], [0.0, 0.0]]), r"couplings is triangular.*pass couplings \+ couplings\.T"),
         (lambda: qama_jax.Ising(scipy.sparse.csr_array([[0, 0], [1, 0]])), "couplings is triangular"),
         (lambda: qama_jax.Ising(np.zeros((2, 3))), "couplings must be square"),
-        (lambda: qama_jax.Ising(np.zeros((2, 2)), np.zeros(3)), "fields must have shape"),
+        (lambda: qama_jax.Ising(np.zeros((2, 2)), np.zeros(3)), "biases must have shape"),
     ],
 )
 def test_errors_name_the_argument(make, message):

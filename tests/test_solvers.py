@@ -225,11 +225,11 @@ class TestSchedules:
         rng = np.random.default_rng(0)
         couplings = np.triu(rng.integers(1, 4, (12, 12)) * rng.choice([-1, 1], (12, 12)), 1).astype(np.float32)
         couplings += couplings.T
-        fields = rng.integers(3, 9, 12).astype(np.float32)
+        biases = rng.integers(3, 9, 12).astype(np.float32)
         beta = qama_jax.solve(
-            jax.random.key(0), qama_jax.Ising(couplings, fields), qama_jax.SimulatedAnnealing(num_sweeps=2)
+            jax.random.key(0), qama_jax.Ising(couplings, biases), qama_jax.SimulatedAnnealing(num_sweeps=2)
         ).info["beta"]
-        largest = (2 * (np.abs(couplings).sum(1) + np.abs(fields))).max()
+        largest = (2 * (np.abs(couplings).sum(1) + np.abs(biases))).max()
         smallest = 2 * np.abs(couplings[couplings != 0]).min()
         floor = 4 * np.sqrt((couplings**2).sum() / 12) / np.sqrt(12)
         np.testing.assert_allclose(beta, [np.log(2) / largest, np.log(100) / max(smallest, floor)], rtol=1e-5)

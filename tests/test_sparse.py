@@ -30,10 +30,10 @@ GRAPHS = {"few neighbours": (150, 220, 0), "many neighbours": (220, 1500, 0), "h
 
 @pytest.fixture(params=GRAPHS.values(), ids=GRAPHS.keys(), scope="module")
 def pair(request):
-    """A sparse Ising problem, and its couplings and fields in NumPy."""
+    """A sparse Ising problem, and its couplings and biases in NumPy."""
     n, edges, hub = request.param
-    matrix, fields = couplings(n, edges, hub), np.arange(n) % 7 - 3.0
-    return qama_jax.Ising(scipy.sparse.csr_array(matrix), fields, 2.0), matrix, fields
+    matrix, biases = couplings(n, edges, hub), np.arange(n) % 7 - 3.0
+    return qama_jax.Ising(scipy.sparse.csr_array(matrix), biases, 2.0), matrix, biases
 
 
 def states(n, reads=3):
@@ -49,11 +49,11 @@ def test_form_and_memory(pair):
 
 def test_energies_and_fields(pair):
     """Of integers, so that they are exact; of single states and of several, of both kinds of problem."""
-    problem, matrix, fields = pair
+    problem, matrix, biases = pair
     bits = states(len(matrix))
     spins = 2.0 * bits - 1
-    energies = 2.0 - np.sum(spins * (spins @ matrix / 2 + fields), axis=1)
-    gains = 2 * spins @ matrix + 2 * fields
+    energies = 2.0 - np.sum(spins * (spins @ matrix / 2 + biases), axis=1)
+    gains = 2 * spins @ matrix + 2 * biases
     back = problem.to_qubo().to_ising()
     for same in (problem, problem.to_qubo(), back):
         assert same.is_sparse
@@ -63,15 +63,15 @@ def test_energies_and_fields(pair):
         np.testing.assert_array_equal(same.exact_energy(bits), energies)
     np.testing.assert_array_equal(jax.vmap(problem.field)(bits), gains)
     np.testing.assert_array_equal(back.couplings.to_dense(), matrix)
-    np.testing.assert_array_equal(back.fields, fields)
+    np.testing.assert_array_equal(back.biases, biases)
 
 
 def test_scales(pair):
-    problem, matrix, fields = pair
+    problem, matrix, biases = pair
     qubo = problem.to_qubo()
     coupled = 4 * matrix
     scale = np.sqrt(np.sum(coupled**2) / np.sum(np.any(coupled != 0, axis=1)))
-    centre = np.abs(2 * fields)
+    centre = np.abs(2 * biases)
     smallest = max(min(2.0, centre[centre > 0].min()), scale / np.sqrt(len(matrix)))
     largest = np.max(np.abs(coupled).sum(axis=0) / 2 + centre)
     found = jax.jit(lambda *problems: [(p.coupling_scale(), *p.flip_energy_range()) for p in problems])(problem, qubo)

@@ -8,9 +8,9 @@ import numpy as np
 
 def test_example_runs():
     names = runpy.run_path(str(pathlib.Path(__file__).with_name("typing_example.py")))
-    exact, solved, fields = names["energies"]
+    exact, solved, biases = names["energies"]
     assert (exact, solved) == (-1, -1)
-    np.testing.assert_array_equal(fields, [1, -1])
+    np.testing.assert_array_equal(biases, [1, -1])
     assert names["found"].bits.tolist() == [1, 0]
     assert names["found"].energy == -2
     assert names["answers"] == [[0, 1], [1, 1], [0, 0]]

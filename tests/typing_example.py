@@ -18,15 +18,15 @@ class Zeros:
         return jax.numpy.zeros((self.num_reads, *problem.shape), jax.numpy.int8), {}
 
 
-def ones(couplings: np.ndarray, fields: np.ndarray, num_reads: int) -> np.ndarray:
-    return np.ones((num_reads, len(fields)), np.int8)
+def ones(couplings: np.ndarray, biases: np.ndarray, num_reads: int) -> np.ndarray:
+    return np.ones((num_reads, len(biases)), np.int8)
 
 
 qubo = qama_jax.Qubo([[-1.0, 2.0], [0.0, -2.0]], offset=1)
-ising = qama_jax.Ising(np.zeros((2, 2)), fields=[1.0, -1.0])
+ising = qama_jax.Ising(np.zeros((2, 2)), biases=[1.0, -1.0])
 annealer = qama_jax.SimulatedAnnealing(num_sweeps=5, num_reads=2)
 solution = qama_jax.solve(jax.random.key(0), qubo, annealer, initial_bits=[0, 1])
-energies = qubo.exact_energy([0, 1]), float(solution.energy), ising.fields + ising.offset
+energies = qubo.exact_energy([0, 1]), float(solution.energy), ising.biases + ising.offset
 found = qama_jax.search(jax.random.key(0), ising, qama_jax.Exhaustive(), max_calls=1)
 sampler = qama_jax.hardware.DimodBackend(dimod.ExactSolver())
 solvers: list[qama_jax.Solver] = [qama_jax.CimSolver(sampler), qama_jax.CimSolver(ones, num_reads=2), Zeros()]

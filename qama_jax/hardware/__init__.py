@@ -32,11 +32,11 @@ again.
 which also says what it may not do. A function will do where there are no limits:
 
 >>> import numpy as np
->>> def descend(couplings, fields, num_reads):  # minimises -½ σᵀ couplings σ - fieldsᵀ σ
-...     spins = np.where(np.random.default_rng(0).random((num_reads, len(fields))) < 0.5, -1, 1)
+>>> def descend(couplings, biases, num_reads):  # minimises -½ σᵀ couplings σ - biasesᵀ σ
+...     spins = np.where(np.random.default_rng(0).random((num_reads, len(biases))) < 0.5, -1, 1)
 ...     for _ in range(10):
-...         for i in range(len(fields)):
-...             spins[:, i] = np.where(spins @ couplings[i] + fields[i] > 0, 1, -1)
+...         for i in range(len(biases)):
+...             spins[:, i] = np.where(spins @ couplings[i] + biases[i] > 0, 1, -1)
 ...     return spins
 >>> ising = qama_jax.Ising([[0.0, 2.0], [2.0, 0.0]], [1.0, 0.5])
 >>> qama_jax.solve(jax.random.key(0), ising, qama_jax.CimSolver(descend, num_reads=8)).spins

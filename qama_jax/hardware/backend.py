@@ -14,27 +14,27 @@ class HardwareError(RuntimeError):
 
 
 class MachineProblem(NamedTuple):
-    """One problem as it is sent: minimise `-½ σᵀ couplings σ - fieldsᵀ σ` over m spins σ in {-1, +1}.
+    """One problem as it is sent: minimise `-½ σᵀ couplings σ - biasesᵀ σ` over m spins σ in {-1, +1}.
 
     Attributes:
       couplings: [m, m], symmetric, zero diagonal: integers, or floating-point for a machine of real couplings.
-      fields: [m], of the same type; zero for a machine that has couplings alone.
+      biases: [m], of the same type; zero for a machine that has couplings alone.
       seed: below 2**32, for backends that can be seeded; from the PRNG key of the problem.
     """
 
     couplings: Num[np.ndarray, "m m"]
-    fields: Num[np.ndarray, "m"]
+    biases: Num[np.ndarray, "m"]
     seed: int
 
     @property
     def num_spins(self) -> int:
         """The number of spins m."""
-        return self.fields.shape[0]
+        return self.biases.shape[0]
 
     def energies(self, spins: Num[np.ndarray, "reads m"]) -> Num[np.ndarray, "reads"]:
         """Energy of each read, float64, in the units of the machine."""
         spins = spins.astype(np.float64)
-        return -np.sum(spins * (spins @ self.couplings / 2 + self.fields), axis=1)
+        return -np.sum(spins * (spins @ self.couplings / 2 + self.biases), axis=1)
 
 
 @runtime_checkable

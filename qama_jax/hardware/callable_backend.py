@@ -15,9 +15,9 @@ _UNLIMITED = Machine(num_spins=None, coupling_bits=None, auxiliary_spins=0)
 
 @dataclasses.dataclass(frozen=True)
 class CallableBackend:
-    """A function `(couplings [m, m], fields [m], num_reads) -> spins [k, m]` of NumPy arrays, one call a problem.
+    """A function `(couplings [m, m], biases [m], num_reads) -> spins [k, m]` of NumPy arrays, one call a problem.
 
-    The spins are ±1, k >= num_reads, and should minimise `-½ σᵀ couplings σ - fieldsᵀ σ`.
+    The spins are ±1, k >= num_reads, and should minimise `-½ σᵀ couplings σ - biasesᵀ σ`.
 
     Args:
       function: called on the host; it must not call JAX.
@@ -25,8 +25,8 @@ class CallableBackend:
 
     Example:
       >>> import jax, numpy, qama_jax
-      >>> def align(couplings, fields, num_reads):
-      ...     return numpy.sign(numpy.broadcast_to(fields, (num_reads, len(fields))))
+      >>> def align(couplings, biases, num_reads):
+      ...     return numpy.sign(numpy.broadcast_to(biases, (num_reads, len(biases))))
       >>> solver = qama_jax.CimSolver(qama_jax.hardware.CallableBackend(align))
       >>> problem = qama_jax.Ising(numpy.zeros((3, 3)), numpy.array([1.0, -2.0, 3.0]))
       >>> qama_jax.solve(jax.random.key(0), problem, solver).bits
@@ -43,7 +43,7 @@ class CallableBackend:
 
     def run(self, problem: MachineProblem, num_reads: int) -> np.ndarray:
         """Spins for one problem."""
-        return self.function(problem.couplings, problem.fields, num_reads)
+        return self.function(problem.couplings, problem.biases, num_reads)
 
     def sample(self, problems: Sequence[MachineProblem], num_reads: int) -> list[np.ndarray]:
         """See `Backend`."""
@@ -62,5 +62,5 @@ def as_backend(value: Backend | SpinFunction, argument: str) -> Backend:
         return CallableBackend(value)
     raise ValueError(
         f"{argument} must be a backend such as qama_jax.hardware.DimodBackend(sampler), or a function "
-        f"(couplings, fields, num_reads) -> spins, got {value!r}"
+        f"(couplings, biases, num_reads) -> spins, got {value!r}"
     )

@@ -31,7 +31,7 @@ class CimSolver:
     the backend in a `qama_jax.hardware.TaskRunner` with a journal, which answers from it.
 
     Args:
-      backend: a `qama_jax.hardware` backend, or a function `(couplings, fields, num_reads) -> spins`.
+      backend: a `qama_jax.hardware` backend, or a function `(couplings, biases, num_reads) -> spins`.
       num_reads: reads a problem; of more rows that the machine gives, those of lowest energy as sent.
 
     Info: `solve_seconds` and `host_seconds`, scalars: the wall time of the backend, and that of the whole host call,
@@ -69,7 +69,7 @@ class CimSolver:
         embedding = embed(problem, self.backend.machine)
         n = math.prod(problem.shape)
         result = (
-            jax.ShapeDtypeStruct((self.num_reads, *embedding.fields.shape), jnp.int8),
+            jax.ShapeDtypeStruct((self.num_reads, *embedding.biases.shape), jnp.int8),
             jax.ShapeDtypeStruct((), jnp.float32),
             jax.ShapeDtypeStruct((), jnp.float32),
         )
@@ -77,7 +77,7 @@ class CimSolver:
             _HostCall(self.backend, self.num_reads, n),
             result,
             embedding.couplings,
-            embedding.fields,
+            embedding.biases,
             embedding.num_auxiliary,
             jax.random.bits(key, (), jnp.uint32),
             vmap_method="broadcast_all",
@@ -95,17 +95,17 @@ class _HostCall:
     n: int
 
     def __call__(
-        self, couplings: Array | np.ndarray, fields: Array | np.ndarray, num_auxiliary: Array, seeds: Array | np.ndarray
+        self, couplings: Array | np.ndarray, biases: Array | np.ndarray, num_auxiliary: Array, seeds: Array | np.ndarray
     ) -> tuple[np.ndarray, ...]:
         started = time.perf_counter()
         self._check_threads(couplings.nbytes)
-        batch, slots = fields.shape[:-1], fields.shape[-1]
+        batch, slots = biases.shape[:-1], biases.shape[-1]
         couplings = np.asarray(couplings).reshape(-1, slots, slots)
-        fields = np.asarray(fields).reshape(-1, slots)
+        biases = np.asarray(biases).reshape(-1, slots)
         sizes = self.n + np.asarray(num_auxiliary).reshape(-1)
         seeds = np.asarray(seeds).reshape(-1)
         problems = [
-            MachineProblem(np.ascontiguousarray(couplings[index, :size, :size]), fields[index, :size], int(seed))
+            MachineProblem(np.ascontiguousarray(couplings[index, :size, :size]), biases[index, :size], int(seed))
             for index, (size, seed) in enumerate(zip(sizes, seeds, strict=True))
         ]
         submitted = time.perf_counter()

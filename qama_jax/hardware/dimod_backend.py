@@ -72,4 +72,4 @@ def _to_bqm(problem: MachineProblem) -> "dimod.BinaryQuadraticModel":
 
     rows, columns = np.nonzero(np.triu(problem.couplings, 1))
     quadratic = rows, columns, -problem.couplings[rows, columns].astype(np.float64)
-    return dimod.BinaryQuadraticModel.from_numpy_vectors(-problem.fields.astype(np.float64), quadratic, 0.0, dimod.SPIN)
+    return dimod.BinaryQuadraticModel.from_numpy_vectors(-problem.biases.astype(np.float64), quadratic, 0.0, dimod.SPIN)

@@ -14,7 +14,7 @@ _MOST_AUXILIARY = 64
 
 
 class Embedding(NamedTuple):
-    """What is sent to a machine: minimise `-½ σᵀ couplings σ - fieldsᵀ σ` over m = n + A spins σ in {-1, +1}.
+    """What is sent to a machine: minimise `-½ σᵀ couplings σ - biasesᵀ σ` over m = n + A spins σ in {-1, +1}.
 
     The n spins of the problem come first, then A slots for auxiliary spins. A is static; how many of them are used
     is not, and may differ between the problems of a batch. Slots not used couple to nothing: spins from
@@ -23,13 +23,13 @@ class Embedding(NamedTuple):
     Attributes:
       couplings: [m, m], symmetric, zero diagonal: int8, int16 or int32, the smallest that holds `coupling_bits`, or
         floating-point for a machine of real couplings.
-      fields: [m], of the same type: the linear terms where `auxiliary_spins == 0`, else 0.
+      biases: [m], of the same type: the linear terms where `auxiliary_spins == 0`, else 0.
       num_auxiliary: auxiliary spins used, the first ones.
       scale: machine units in one unit of the problem's energy; 1 for real couplings.
     """
 
     couplings: Num[Array, "m m"]
-    fields: Num[Array, "m"]
+    biases: Num[Array, "m"]
     num_auxiliary: Int32[Array, ""]
     scale: Float[Array, ""]
 
@@ -71,24 +71,24 @@ def embed(problem: Problem, machine: Machine) -> Embedding:
     ising = as_ising(problem)
     (n,) = ising.shape
     slots = _auxiliary_slots(n, machine)
-    couplings, fields = as_dense(ising.couplings), ising.fields
+    couplings, biases = as_dense(ising.couplings), ising.biases
     strongest = jnp.max(jnp.abs(couplings))
-    strongest_field = jnp.max(jnp.abs(fields))
-    used = _num_auxiliary(strongest, strongest_field, slots, machine)
-    strongest = jnp.maximum(strongest, strongest_field / jnp.maximum(used, 1).astype(ising.dtype))
+    strongest_bias = jnp.max(jnp.abs(biases))
+    used = _num_auxiliary(strongest, strongest_bias, slots, machine)
+    strongest = jnp.maximum(strongest, strongest_bias / jnp.maximum(used, 1).astype(ising.dtype))
     dtype = _coupling_dtype(machine, ising.dtype)
     limit = machine.largest_coupling
     if limit is None:
         scale, tie = jnp.ones_like(strongest), strongest
     else:
         scale, tie = limit / jnp.where(strongest > 0, strongest, 1), jnp.asarray(limit)
-        couplings, fields = jnp.round(scale * couplings), jnp.round(scale * fields)
+        couplings, biases = jnp.round(scale * couplings), jnp.round(scale * biases)
     if slots == 0:
-        return Embedding(couplings.astype(dtype), fields.astype(dtype), used, scale)
+        return Embedding(couplings.astype(dtype), biases.astype(dtype), used, scale)
 
     index = jnp.arange(slots)
     is_used = index < used
-    shares = _split(fields, index[:, None], used, exact=limit is not None)
+    shares = _split(biases, index[:, None], used, exact=limit is not None)
     shares = jnp.where(is_used[:, None], shares, 0).astype(dtype)
     ties = is_used[:, None] & is_used[None] & ~jnp.eye(slots, dtype=bool)
     ties = jnp.where(ties, tie, 0).astype(dtype)
@@ -148,21 +148,21 @@ def _auxiliary_slots(n: int, machine: Machine) -> int:
 
 
 def _num_auxiliary(
-    strongest: Float[Array, ""], strongest_field: Float[Array, ""], slots: int, machine: Machine
+    strongest: Float[Array, ""], strongest_bias: Float[Array, ""], slots: int, machine: Machine
 ) -> Int32[Array, ""]:
     if machine.auxiliary_spins is not None:
         return jnp.int32(slots)
-    ratio = jnp.ceil(strongest_field / jnp.where(strongest > 0, strongest, jnp.inf))
+    ratio = jnp.ceil(strongest_bias / jnp.where(strongest > 0, strongest, jnp.inf))
     return jnp.clip(ratio, 1, slots).astype(jnp.int32)
 
 
 def _split(
-    fields: Float[Array, "n"], index: Int32[Array, "slots 1"], used: Int32[Array, ""], exact: bool
+    biases: Float[Array, "n"], index: Int32[Array, "slots 1"], used: Int32[Array, ""], exact: bool
 ) -> Num[Array, "slots n"]:
     """Shares of the auxiliary spins in each linear term, equal or, where `exact`, integers that differ by 1 at most."""
     if exact:
-        return (fields.astype(jnp.int32)[None] + index) // used
-    return jnp.broadcast_to(fields / used.astype(fields.dtype), (index.shape[0], fields.shape[0]))
+        return (biases.astype(jnp.int32)[None] + index) // used
+    return jnp.broadcast_to(biases / used.astype(biases.dtype), (index.shape[0], biases.shape[0]))
 
 
 def _coupling_dtype(machine: Machine, dtype: jnp.dtype) -> jnp.dtype:

@@ -17,7 +17,7 @@ from qama_jax.hardware.backend import MachineProblem
 def problem_hash(problem: MachineProblem, num_reads: int, backend: str) -> str:
     """Identifies a question: the problem, its seed, the number of reads, and whom it was put to."""
     digest = hashlib.sha256(f"{backend} {num_reads} {problem.seed} {problem.num_spins} ".encode())
-    for array in (problem.couplings, problem.fields):
+    for array in (problem.couplings, problem.biases):
         digest.update(str(array.dtype).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

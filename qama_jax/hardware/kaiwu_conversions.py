@@ -1,7 +1,7 @@
 """Between QUBO matrices and the Ising matrices and samples of the Kaiwu SDK, in NumPy and float64.
 
 The SDK minimises `H = -sᵀ M s`, the sum over all ordered pairs, over spins s in {-1, +1}. It knows no linear terms:
-an auxiliary spin, the last one, carries them, so that for an Ising problem of couplings J and fields h
+an auxiliary spin, the last one, carries them, so that for an Ising problem of couplings J and biases h
 
     M_ij = J_ij / 2,    M_i,aux = M_aux,i = h_i / 2,    x_i = (s_i s_aux + 1) / 2
 """
@@ -10,28 +10,28 @@ import numpy as np
 from jaxtyping import Float, Int8, Num
 
 
-def kaiwu_matrix(couplings: Num[np.ndarray, "n n"], fields: Num[np.ndarray, "n"]) -> Float[np.ndarray, "n+1 n+1"]:
-    """The SDK's matrix M for `-½ σᵀ couplings σ - fieldsᵀ σ`: equal energies where the auxiliary spin is +1.
+def kaiwu_matrix(couplings: Num[np.ndarray, "n n"], biases: Num[np.ndarray, "n"]) -> Float[np.ndarray, "n+1 n+1"]:
+    """The SDK's matrix M for `-½ σᵀ couplings σ - biasesᵀ σ`: equal energies where the auxiliary spin is +1.
 
     Args:
       couplings: [n, n], symmetric; its diagonal is a constant and is left out.
-      fields: [n].
+      biases: [n].
 
     Raises:
       ValueError: if the shapes do not fit, or `couplings` is not symmetric.
     """
-    couplings, fields = np.asarray(couplings, np.float64), np.asarray(fields, np.float64)
-    if couplings.ndim != 2 or couplings.shape != (fields.size, fields.size) or fields.ndim != 1:
+    couplings, biases = np.asarray(couplings, np.float64), np.asarray(biases, np.float64)
+    if couplings.ndim != 2 or couplings.shape != (biases.size, biases.size) or biases.ndim != 1:
         raise ValueError(
-            f"couplings must be [n, n] and fields [n], got shapes {couplings.shape} and {fields.shape}; "
+            f"couplings must be [n, n] and biases [n], got shapes {couplings.shape} and {biases.shape}; "
             "convert problems one by one"
         )
     if np.max(np.abs(couplings - couplings.T), initial=0) > 1e-9 * np.max(np.abs(couplings), initial=0):
         raise ValueError("couplings must be symmetric; pass (couplings + couplings.T) / 2")
-    matrix = np.zeros((fields.size + 1, fields.size + 1))
+    matrix = np.zeros((biases.size + 1, biases.size + 1))
     matrix[:-1, :-1] = couplings / 2
     np.fill_diagonal(matrix, 0)
-    matrix[-1, :-1] = matrix[:-1, -1] = fields / 2
+    matrix[-1, :-1] = matrix[:-1, -1] = biases / 2
     return matrix
 
 
@@ -57,8 +57,8 @@ def qubo_to_kaiwu(qubo: Num[np.ndarray, "n n"]) -> tuple[Float[np.ndarray, "n+1 
     symmetric = (qubo + qubo.T) / 2
     linear = np.diagonal(symmetric)
     couplings = -(symmetric - np.diag(linear)) / 2
-    fields = couplings.sum(axis=1) - linear / 2
-    return kaiwu_matrix(couplings, fields), float(linear.sum() / 2 - couplings.sum() / 2)
+    biases = couplings.sum(axis=1) - linear / 2
+    return kaiwu_matrix(couplings, biases), float(linear.sum() / 2 - couplings.sum() / 2)
 
 
 def kaiwu_energies(matrix: Num[np.ndarray, "m m"], spins: Num[np.ndarray, "reads m"]) -> Float[np.ndarray, "reads"]:

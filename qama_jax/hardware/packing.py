@@ -44,7 +44,7 @@ def pack(problems: Sequence[MachineProblem]) -> MachineProblem:
         block = slice(start, start + problem.num_spins)
         couplings[block, block] = problem.couplings
         start += problem.num_spins
-    return MachineProblem(couplings, np.concatenate([problem.fields for problem in problems]), problems[0].seed)
+    return MachineProblem(couplings, np.concatenate([problem.biases for problem in problems]), problems[0].seed)
 
 
 def unpack(

@@ -60,8 +60,8 @@ def rounded_problem(problem: Problem, machine: Machine) -> Ising:
     (n,) = ising.shape
     embedding = embed(ising, machine)
     couplings = embedding.couplings[:n].astype(ising.dtype)
-    fields = embedding.fields[:n].astype(ising.dtype) + jnp.sum(couplings[:, n:], axis=1)
-    return Ising(couplings[:, :n] / embedding.scale, fields / embedding.scale, ising.offset)
+    biases = embedding.biases[:n].astype(ising.dtype) + jnp.sum(couplings[:, n:], axis=1)
+    return Ising(couplings[:, :n] / embedding.scale, biases / embedding.scale, ising.offset)
 
 
 def rounding_report(problem: Problem, machine: Machine) -> RoundingReport:

@@ -48,7 +48,7 @@ class SimulatedBackend:
         """Spins for one problem: of each read, those of the lowest energy on the way."""
         settings = self.simulation
         rng = np.random.default_rng(problem.seed)
-        couplings, fields = self._programmed(rng, problem)
+        couplings, biases = self._programmed(rng, problem)
         coupled = max(np.count_nonzero(couplings.any(axis=1)), 1)
         strength = np.float32(settings.feedback_strength / (np.sqrt(np.sum(couplings**2) / coupled) or 1))
 
@@ -56,11 +56,11 @@ class SimulatedBackend:
         best, lowest = np.ones(x.shape, np.int8), np.full(num_reads, np.inf, np.float32)
         for pump in self._pumps:
             noise = rng.standard_normal(x.shape, np.float32)
-            force = strength * ((x + settings.measurement_noise * noise) @ couplings + fields)
+            force = strength * ((x + settings.measurement_noise * noise) @ couplings + biases)
             # Clipped, because an explicit step does not hold far above the target.
             x = np.clip(x + settings.time_step * ((pump - 1 - x**2) * x + force), -1.5, 1.5)
             spins = np.where(x > 0, np.float32(1), np.float32(-1))
-            energies = -np.sum(spins * (spins @ couplings / 2 + fields), axis=1)
+            energies = -np.sum(spins * (spins @ couplings / 2 + biases), axis=1)
             better = energies < lowest
             best[better], lowest[better] = spins[better], energies[better]
         return best
@@ -73,14 +73,14 @@ class SimulatedBackend:
         self, rng: np.random.Generator, problem: MachineProblem
     ) -> tuple[Float[np.ndarray, "m m"], Float[np.ndarray, "m"]]:
         """Couplings and linear terms with their errors, as in `SimulatedMachine`."""
-        couplings, fields = problem.couplings.astype(np.float32), problem.fields.astype(np.float32)
+        couplings, biases = problem.couplings.astype(np.float32), problem.biases.astype(np.float32)
         if not self.simulation.coupling_noise:
-            return couplings, fields
+            return couplings, biases
         largest = self.machine.largest_coupling
         if largest is None:
-            largest = max(np.abs(couplings).max(), np.abs(fields).max())
+            largest = max(np.abs(couplings).max(), np.abs(biases).max())
         deviation = np.float32(self.simulation.coupling_noise * largest)
         upper = np.triu(deviation * rng.standard_normal(couplings.shape, np.float32), 1)
         if self.machine.auxiliary_spins == 0:
-            fields = fields + deviation * rng.standard_normal(fields.shape, np.float32)
-        return couplings + upper + upper.T, fields
+            biases = biases + deviation * rng.standard_normal(biases.shape, np.float32)
+        return couplings + upper + upper.T, biases

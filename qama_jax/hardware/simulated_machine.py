@@ -80,8 +80,8 @@ class SimulatedMachine:
         noise_key, key = jax.random.split(key)
         embedding = embed(problem, self.machine)
         n = math.prod(problem.shape)
-        couplings, fields = self._programmed(noise_key, embedding, n, problem.dtype)
-        bits, _ = self._dynamics().sample(key, _Programmed(couplings, fields), None)
+        couplings, biases = self._programmed(noise_key, embedding, n, problem.dtype)
+        bits, _ = self._dynamics().sample(key, _Programmed(couplings, biases), None)
         spins = 2 * bits - 1
         bits = (1 + decode(spins, embedding, n)) // 2
         return bits.reshape(-1, *problem.shape), {"auxiliary_agreement": _agreement(spins, embedding, n)}
@@ -102,19 +102,19 @@ class SimulatedMachine:
         self, key: Key[Array, ""], embedding: Embedding, n: int, dtype: jnp.dtype
     ) -> tuple[Float[Array, "m m"], Float[Array, "m"]]:
         """Couplings and linear terms as the machine has them."""
-        couplings, fields = embedding.couplings.astype(dtype), embedding.fields.astype(dtype)
+        couplings, biases = embedding.couplings.astype(dtype), embedding.biases.astype(dtype)
         if not self.coupling_noise:
-            return couplings, fields
+            return couplings, biases
         largest = self.machine.largest_coupling
         if largest is None:
-            largest = jnp.maximum(jnp.max(jnp.abs(couplings)), jnp.max(jnp.abs(fields)))
+            largest = jnp.maximum(jnp.max(jnp.abs(couplings)), jnp.max(jnp.abs(biases)))
         deviation = self.coupling_noise * jnp.asarray(largest, dtype)
-        errors = deviation * jax.random.normal(key, (len(fields) + 1, len(fields)), dtype)
-        used = jnp.arange(len(fields)) < n + embedding.num_auxiliary
+        errors = deviation * jax.random.normal(key, (len(biases) + 1, len(biases)), dtype)
+        used = jnp.arange(len(biases)) < n + embedding.num_auxiliary
         upper = jnp.where(used[:, None] & used[None], jnp.triu(errors[:-1], 1), 0)
         if self.machine.auxiliary_spins == 0:
-            fields = fields + errors[-1]
-        return couplings + upper + upper.T, fields
+            biases = biases + errors[-1]
+        return couplings + upper + upper.T, biases
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

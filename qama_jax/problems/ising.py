@@ -38,15 +38,15 @@ from qama_jax.problems.terms import Terms, as_numbers, make_terms
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ising(Quadratic):
-    """An Ising problem: minimise `-½ σᵀ couplings σ - fieldsᵀ σ + offset` over spins σ in {-1, +1}.
+    """An Ising problem: minimise `-½ σᵀ couplings σ - biasesᵀ σ + offset` over spins σ in {-1, +1}.
 
-    The signs are those of the paper's equation (1): positive couplings align spins, positive fields turn
+    The signs are those of the paper's equation (1): positive couplings align spins, positive biases turn
     them up. Every method takes bits x, as for all problems; the spins are `σ = 2x - 1`.
 
     Args:
       couplings: real `[n, n]`, symmetric, of JAX, NumPy or SciPy; its diagonal is a constant and is ignored. Kept in
         the forms that `Qubo` has. A triangular matrix is refused, as its pairs would count by half.
-      fields: real `[n]`, zero by default.
+      biases: real `[n]`, zero by default.
       offset: constant added to every energy.
 
     Raises:
@@ -56,13 +56,13 @@ class Ising(Quadratic):
     """
 
     couplings: Matrix
-    fields: Float[Array, "n"] = None  # pyright: ignore[reportAssignmentType]  # zeros, once constructed
+    biases: Float[Array, "n"] = None  # pyright: ignore[reportAssignmentType]  # zeros, once constructed
     offset: Float[Array, ""] | float = 0.0
 
     if TYPE_CHECKING:  # what is passed, where the fields are what is kept
 
         def __init__(
-            self, couplings: ArrayLike | SparseMatrix, fields: ArrayLike | None = None, offset: ArrayLike = 0.0
+            self, couplings: ArrayLike | SparseMatrix, biases: ArrayLike | None = None, offset: ArrayLike = 0.0
         ): ...
 
     _factor = 4.0
@@ -71,7 +71,7 @@ class Ising(Quadratic):
     def __post_init__(self):
         refuse_models(self.couplings, "couplings", "Ising")
         if scipy.sparse.issparse(self.couplings):
-            become(self, _terms_of_sparse_couplings(self.couplings, self.fields, self.offset))
+            become(self, _terms_of_sparse_couplings(self.couplings, self.biases, self.offset))
             return
         if isinstance(self.couplings, SparseCouplings):
             couplings, host_couplings = self.couplings, None
@@ -79,24 +79,24 @@ class Ising(Quadratic):
             couplings, host_couplings = load_array(self.couplings, "couplings")
         check_square(couplings, "couplings")
         n = couplings.shape[0]
-        fields = jnp.zeros(n, couplings.dtype) if self.fields is None else self.fields
-        fields, host_fields = load_array(fields, "fields")
-        if fields.shape != (n,):
-            raise ValueError(f"fields must have shape ({n},) to fit couplings {couplings.shape}, got {fields.shape}")
+        biases = jnp.zeros(n, couplings.dtype) if self.biases is None else self.biases
+        biases, host_biases = load_array(biases, "biases")
+        if biases.shape != (n,):
+            raise ValueError(f"biases must have shape ({n},) to fit couplings {couplings.shape}, got {biases.shape}")
         offset, host_offset = load_array(self.offset, "offset")
         check_scalar(offset, "offset")
-        rounded = host_couplings is not None, host_fields is not None, host_offset is not None
+        rounded = host_couplings is not None, host_biases is not None, host_offset is not None
         host = tuple(
             array if own is None else own
-            for array, own in ((couplings, host_couplings), (fields, host_fields), (offset, host_offset))
+            for array, own in ((couplings, host_couplings), (biases, host_biases), (offset, host_offset))
         )
         if not isinstance(couplings, SparseCouplings):
-            if is_concrete(couplings) and is_concrete(fields):
-                check_range({"couplings": host[0], "fields": host[1]}, couplings.dtype)
+            if is_concrete(couplings) and is_concrete(biases):
+                check_range({"couplings": host[0], "biases": host[1]}, couplings.dtype)
                 refuse_triangular(*np.nonzero(np.asarray(couplings)))
             couplings = without_diagonal(couplings + couplings.T) / 2
         object.__setattr__(self, "couplings", couplings)
-        object.__setattr__(self, "fields", fields.astype(couplings.dtype))
+        object.__setattr__(self, "biases", biases.astype(couplings.dtype))
         object.__setattr__(self, "offset", offset.astype(couplings.dtype))
         if any(rounded):
             object.__setattr__(self, "_host", host)
@@ -110,14 +110,14 @@ class Ising(Quadratic):
         couplings = self.couplings
         is_sparse = isinstance(couplings, SparseCouplings)
         sums = couplings.row_sums(couplings.weights) if is_sparse else jnp.sum(couplings, axis=1)
-        return 2 * self.fields - 2 * sums
+        return 2 * self.biases - 2 * sums
 
     def couple(self, bits: Num[Array, "n"]) -> Float[Array, "n"]:
         return 4 * self._product(bits.astype(self.couplings.dtype))
 
     def energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
         spins = 2 * bits.astype(self.couplings.dtype) - 1
-        return -jnp.sum((self._product(spins) / 2 + self.fields) * spins) + self.offset
+        return -jnp.sum((self._product(spins) / 2 + self.biases) * spins) + self.offset
 
     def to_qubo(self) -> Qubo:
         """The same problem over bits x = (1 + σ)/2, equation (11): equal energies, state by state."""
@@ -127,7 +127,7 @@ class Ising(Quadratic):
         else:
             matrix = -2 * self.couplings - jnp.diag(self.linear)
             total = jnp.sum(self.couplings)
-        return with_host(Qubo(matrix, self.offset + jnp.sum(self.fields) - total / 2), self)
+        return with_host(Qubo(matrix, self.offset + jnp.sum(self.biases) - total / 2), self)
 
     def to_dense(self) -> "Ising":
         """The same problem with its couplings as an array.
@@ -137,7 +137,7 @@ class Ising(Quadratic):
         """
         if not self.is_sparse:
             return self
-        return with_host(Ising(as_dense(self.couplings), self.fields, self.offset), self)
+        return with_host(Ising(as_dense(self.couplings), self.biases, self.offset), self)
 
     @classmethod
     def from_edges(
@@ -145,7 +145,7 @@ class Ising(Quadratic):
         rows: Any,
         columns: Any,
         couplings: Any,
-        fields: Any = None,
+        biases: Any = None,
         offset: Any = 0.0,
         *,
         size: int | None = None,
@@ -156,9 +156,9 @@ class Ising(Quadratic):
           rows: [m] integers from 0.
           columns: [m] integers, each different from the one of the same row.
           couplings: [m] real numbers; those of repeated pairs, in either order, are summed.
-          fields: [n], zero by default.
+          biases: [n], zero by default.
           offset: constant added to every energy.
-          size: n; by default the length of `fields`, or one more than the largest index.
+          size: n; by default the length of `biases`, or one more than the largest index.
 
         Raises:
           ValueError: if shapes do not fit, an index is out of range, or a number is not finite.
@@ -169,11 +169,11 @@ class Ising(Quadratic):
           >>> ising.exact_energy([1, 1, 0])
           -3
         """
-        size = edge_size(rows, columns, fields, size)
+        size = edge_size(rows, columns, biases, size)
         couplings = -as_numbers(couplings, "couplings")
-        fields = None if fields is None else -as_numbers(fields, "fields")
-        names = ("rows", "columns", "couplings", "fields", "offset")
-        return cls.from_terms(make_terms(size, rows, columns, couplings, fields, offset, spins=True, names=names))
+        biases = None if biases is None else -as_numbers(biases, "biases")
+        names = ("rows", "columns", "couplings", "biases", "offset")
+        return cls.from_terms(make_terms(size, rows, columns, couplings, biases, offset, spins=True, names=names))
 
     @classmethod
     def _from_pairs(cls, build, linear, rows, columns, values, offset, dtype) -> "Ising":
@@ -185,11 +185,11 @@ class Ising(Quadratic):
         return couplings.product(x) if isinstance(couplings, SparseCouplings) else dense_product(x, couplings)
 
     def _own_arrays(self) -> tuple[Any, ...]:
-        return self.couplings, self.fields, self.offset
+        return self.couplings, self.biases, self.offset
 
     @staticmethod
     def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
-        couplings, fields, offset = arrays
+        couplings, biases, offset = arrays
         if isinstance(couplings, SparseCouplings):
             rows, columns, values = couplings.to_pairs()
         else:
@@ -197,17 +197,17 @@ class Ising(Quadratic):
             rows, columns, values = pairs_of_matrix(couplings)
             off_diagonal = rows != columns
             rows, columns, values = rows[off_diagonal], columns[off_diagonal], values[off_diagonal] / 2
-        fields = -as_numbers(fields, "fields")
-        return make_terms(len(fields), rows, columns, -values, fields, np.asarray(offset), spins=True)
+        biases = -as_numbers(biases, "biases")
+        return make_terms(len(biases), rows, columns, -values, biases, np.asarray(offset), spins=True)
 
 
-def _terms_of_sparse_couplings(couplings: Any, fields: Any, offset: Any) -> Terms:
+def _terms_of_sparse_couplings(couplings: Any, biases: Any, offset: Any) -> Terms:
     check_square(couplings, "couplings")
     rows, columns, values = pairs_of_matrix(couplings)
     values = -as_numbers(values, "couplings") / 2
     refuse_triangular(rows[values != 0], columns[values != 0])
-    fields = None if fields is None else -as_numbers(fields, "fields")
+    biases = None if biases is None else -as_numbers(biases, "biases")
     pairs = rows != columns
-    names = "couplings", "couplings", "couplings", "fields", "offset"
+    names = "couplings", "couplings", "couplings", "biases", "offset"
     size = couplings.shape[0]
-    return make_terms(size, rows[pairs], columns[pairs], values[pairs], fields, offset, spins=True, names=names)
+    return make_terms(size, rows[pairs], columns[pairs], values[pairs], biases, offset, spins=True, names=names)

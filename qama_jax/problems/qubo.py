@@ -123,13 +123,13 @@ class Qubo(Quadratic):
         if isinstance(self.matrix, SparseCouplings):
             sums, diagonal = self.matrix.row_sums(self.matrix.weights), self.matrix.diagonal
             couplings = self.matrix.scaled(-0.5, jnp.zeros_like(diagonal))
-            fields = -(diagonal + sums) / 2
+            biases = -(diagonal + sums) / 2
             offset = self.offset + jnp.sum(diagonal) / 2 + jnp.sum(sums) / 4
         else:
             couplings = without_diagonal(self.matrix) / -2
-            fields = -jnp.diagonal(self.matrix) / 2 + jnp.sum(couplings, axis=1)
+            biases = -jnp.diagonal(self.matrix) / 2 + jnp.sum(couplings, axis=1)
             offset = self.offset + jnp.trace(self.matrix) / 2 - jnp.sum(couplings) / 2
-        return with_host(Ising(couplings, fields, offset), self)
+        return with_host(Ising(couplings, biases, offset), self)
 
     def to_dense(self) -> "Qubo":
         """The same problem with its matrix as an array.
