@@ -7,6 +7,7 @@ for one problem over the batch.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.batching import over_batch
 from qama_jax.distribution import distribute_energy
+from qama_jax.padding import key_padding
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solution, Solver, check_key, solve
@@ -112,6 +114,41 @@ def read_out(
         keys = jax.random.split(dropout.key, batch)
         features = over_batch(read, batch, importance)(keys, hamiltonians, solutions, *tensors)
     return features.astype(query.dtype)
+
+
+def attend(
+    query: Float[Array, "*batch tokens heads head_dim"],
+    key: Float[Array, "*batch keys heads head_dim"],
+    value: Float[Array, "*batch selected heads head_dim"],
+    importance: Float[Array, "head_dim"],
+    mask: Bool[Array, "*#batch #heads #tokens keys"] | None,
+    *,
+    build: Callable[..., AttentionHamiltonian],
+    anneal: Callable[[AttentionHamiltonian], Solution],
+    readout: Readout,
+    dropout: Dropout | None,
+) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionHamiltonian, Solution]:
+    """The three stages as a layer composes them, from the mask that Flax's layers take to the features.
+
+    Args:
+      query, key, value, importance: see `qama_attention`.
+      mask: see `qama_jax.padding.key_padding`.
+      build: the first stage, from query, key, value and the mask [*batch, M].
+      anneal: the second.
+      readout: the third.
+      dropout: of the read-out.
+
+    Returns:
+      Features [*batch, N, H, D], the Hamiltonians, and their solutions.
+    """
+    *batch, tokens, heads, _ = query.shape
+    padding = None
+    if mask is not None:
+        padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
+    hamiltonians = build(query, key, value, None if padding is None else padding.visible)
+    solution = anneal(hamiltonians)
+    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout)
+    return features if padding is None else padding.mark(features), hamiltonians, solution
 
 
 def qama_attention(

@@ -8,9 +8,9 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Key
 
-from qama_jax.attention import anneal, build_hamiltonians, diagnose, read_out
-from qama_jax.drop_in import check_decode, check_settings, complete_inputs, evaluation_key
-from qama_jax.padding import key_padding
+from qama_jax.attention import anneal, attend, build_hamiltonians, diagnose
+from qama_jax.flax_arguments import check_decode, check_settings, complete_inputs
+from qama_jax.keys import evaluation_key
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
@@ -128,25 +128,30 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             key = nn.LayerNorm(name="key_ln", use_bias=False, **typed)(key)
         importance = _Importance(self.importance_init, self.param_dtype, name="qubo")(head_dim)
 
-        *batch, tokens, heads, _ = query.shape
-        padding = None
-        if mask is not None:
-            padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
-        hamiltonians = build_hamiltonians(
+        def build(query, key, value, mask):
+            return build_hamiltonians(
+                query,
+                key,
+                value,
+                importance,
+                mask=mask,
+                rho_0=self.rho_0,
+                gamma_0=self.gamma_0,
+                select=self.readout.select,
+            )
+
+        rng, dropout = self._random(deterministic, dropout_rng)
+        features, hamiltonians, solution = attend(
             query,
             key,
             value,
             importance,
-            mask=None if padding is None else padding.visible,
-            rho_0=self.rho_0,
-            gamma_0=self.gamma_0,
-            select=self.readout.select,
+            mask,
+            build=build,
+            anneal=functools.partial(anneal, rng, solver=self.solver),
+            readout=self.readout,
+            dropout=dropout,
         )
-        rng, dropout = self._random(deterministic, dropout_rng)
-        solution = anneal(rng, hamiltonians, self.solver)
-        features = read_out(self.readout, hamiltonians, solution, query, key, value, importance, dropout)
-        if padding is not None:
-            features = padding.mark(features)
         if sow_weights:
             self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow("intermediates", "attention_features", features)

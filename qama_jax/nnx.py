@@ -11,9 +11,8 @@ from flax.nnx.nn.linear import default_kernel_init
 from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn, Shape
 from jaxtyping import Array, Bool, Float
 
-from qama_jax.attention import diagnose, read_out
-from qama_jax.drop_in import check_decode, check_settings, complete_inputs
-from qama_jax.padding import key_padding
+from qama_jax.attention import attend, diagnose
+from qama_jax.flax_arguments import check_decode, check_settings, complete_inputs
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
@@ -227,17 +226,21 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if self.query_ln is not None and self.key_ln is not None:
             query, key = self.query_ln(query), self.key_ln(key)
 
-        *batch, tokens, heads, _ = query.shape
-        padding = None
-        if mask is not None:
-            padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
-        hamiltonians = self.qubo(query, key, value, None if padding is None else padding.visible)
-        # By name, as `nnx.tabulate` cannot show dataclasses among positional arguments.
-        solution = self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
-        dropout = None if deterministic or self.dropout_rate == 0 else self._dropout(rngs)
-        features = read_out(self.readout, hamiltonians, solution, query, key, value, self.qubo.importance[...], dropout)
-        if padding is not None:
-            features = padding.mark(features)
+        def anneal(hamiltonians):
+            # By name, as `nnx.tabulate` cannot show dataclasses among positional arguments.
+            return self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
+
+        features, hamiltonians, solution = attend(
+            query,
+            key,
+            value,
+            self.qubo.importance[...],
+            mask,
+            build=self.qubo,
+            anneal=anneal,
+            readout=self.readout,
+            dropout=None if deterministic or self.dropout_rate == 0 else self._dropout(rngs),
+        )
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow(nnx.Intermediate, "attention_features", features)

@@ -6,7 +6,7 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
-from qama_jax.drop_in import evaluation_key
+from qama_jax.keys import evaluation_key
 from qama_jax.problems.attention import AttentionHamiltonian, Select
 from qama_jax.solvers.base import Solution, Solver
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation

@@ -292,7 +292,7 @@ class TestBridge:
         [
             ("print('no licence', file=sys.stderr); sys.exit(3)", "script.py failed with status 3.*no licence"),
             ("raise KeyError('queue')", "failed with status 1.*KeyError: 'queue'"),
-            ("print('half way', flush=True); time.sleep(60)", "killed after timeout_s=2 seconds.*half way"),
+            ("print('half way', flush=True); time.sleep(60)", "killed after timeout_s=5 seconds.*half way"),
             ("pass", r"wrote no spins.npy; its output ends with: \(nothing\)"),
             ("np.save(spins, np.array([{}]), allow_pickle=True)", "that is no array.*allow_pickle=False"),
             ("open(spins, 'w').write('?')", "that is no array"),
@@ -300,7 +300,7 @@ class TestBridge:
     )
     def test_failures_tell_what_the_process_said(self, tmp_path, body, message):
         with pytest.raises(HardwareError, match=f"(?s){message}"):
-            bridge(tmp_path, body, timeout_s=2).solve(matrix_of(4))
+            bridge(tmp_path, body, timeout_s=5 if "sleep" in body else 60).solve(matrix_of(4))
 
     def test_settings_are_checked(self):
         with pytest.raises(ValueError, match="settings must have no credentials"):

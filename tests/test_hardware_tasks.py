@@ -134,7 +134,7 @@ class TestFaults:
 
 def test_backoff_doubles(monkeypatch):
     pauses = []
-    monkeypatch.setattr("qama_jax.hardware.task_runner.time.sleep", pauses.append)
+    monkeypatch.setattr("qama_jax.hardware.tasks.runner.time.sleep", pauses.append)
     with pytest.raises(HardwareError, match="max_attempts=4"):
         TaskRunner(Machine550([fail] * 4), max_attempts=4, backoff_s=0.5).sample([random_problem(0)], 1)
     assert pauses == [0.5, 1.0, 2.0]
@@ -308,7 +308,7 @@ class TestJournal:
         def full(*arguments, **keywords):
             raise OSError("No space left on device")
 
-        monkeypatch.setattr("qama_jax.hardware.journal.np.savez", full)
+        monkeypatch.setattr("qama_jax.hardware.tasks.journal.np.savez", full)
         backend = Machine550()
         with pytest.raises(OSError, match="No space left"):
             TaskRunner(backend, journal=tmp_path, backoff_s=0.01).sample([random_problem(0)], 1)

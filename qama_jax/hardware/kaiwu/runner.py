@@ -1,6 +1,6 @@
 """Run by `InterpreterBridge` in the interpreter of the Kaiwu SDK: solves one matrix on the machine.
 
-    python kaiwu_runner.py settings.json matrix.npy spins.npy
+    python runner.py settings.json matrix.npy spins.npy
 
 The settings are those of `make_kaiwu_optimizer`, without credentials, which come from the environment, and
 `checkpoint_dir`, a directory in which the SDK keeps what it has submitted. Python 3.10 and NumPy; not part of the
@@ -23,7 +23,7 @@ def main(settings_path: str, matrix_path: str, spins_path: str) -> None:
     if "checkpoint_dir" in settings:
         # The community edition of the SDK, which may be what a type checker sees, has neither `common` nor `cim`.
         kaiwu.common.CheckpointManager.save_dir = settings.pop("checkpoint_dir")  # pyright: ignore[reportAttributeAccessIssue]
-    make_kaiwu_optimizer = runpy.run_path(str(Path(__file__).with_name("kaiwu_factory.py")))["make_kaiwu_optimizer"]
+    make_kaiwu_optimizer = runpy.run_path(str(Path(__file__).with_name("factory.py")))["make_kaiwu_optimizer"]
     licence = getattr(kaiwu, "license", None)
     optimizer = make_kaiwu_optimizer(
         kaiwu.cim.CIMOptimizer,  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,7 +13,7 @@ import numpy as np
 from qama_jax.hardware.backend import HardwareError
 from qama_jax.solvers.base import check_positive
 
-_RUNNER = Path(__file__).with_name("kaiwu_runner.py")
+_RUNNER = Path(__file__).with_name("runner.py")
 _MOST_OUTPUT = 2000
 
 

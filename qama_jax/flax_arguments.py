@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from qama_jax.problems.attention import Select
 
@@ -65,8 +64,3 @@ def complete_inputs(
             "for cross-attention pass inputs_v=inputs_q, or readout=qama_jax.SelectedKeysReadout(), which selects keys"
         )
     return inputs_k, inputs_v
-
-
-def evaluation_key() -> Key[Array, ""]:
-    """The key of layers that are deterministic or have no random stream: always the same."""
-    return jax.random.key(0)
