@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from experiments.data.text import NAMES, read_texts
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 
 
 def make_classifier() -> Pipeline:

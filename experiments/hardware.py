@@ -26,12 +26,12 @@ from flax import nnx
 from experiments.data.dataset import Dataset
 from experiments.data.prepared import DataNotFoundError
 from experiments.look import hamiltonians
+from experiments.provenance import provenance, write_json
 from experiments.reproduce import paper
 from experiments.reproduce.budgets import BUDGETS, table_runs
 from experiments.reproduce.queue import Places
-from experiments.results import provenance, write_json
-from experiments.run import Run
-from experiments.training import finished_result, predict
+from experiments.train.loop import finished_result, predict
+from experiments.train.run import Run
 from qama_jax import AttentionHamiltonian, CimSolver, solve
 from qama_jax.hardware import DimodBackend, Machine, SimulatedMachine, decode, embed
 from qama_jax.solvers import Solver

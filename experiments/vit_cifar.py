@@ -17,8 +17,8 @@ from flax import nnx
 from experiments.data.images import NAMES
 from experiments.data.prepared import DataNotFoundError
 from experiments.models.controls import SELECTIONS
-from experiments.run import ATTENTION, Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.run import ATTENTION, Run
 from qama_jax import EnergyReadout, LinearReadout, Readout, SelectedKeysReadout, SimulatedBifurcation, WindowReadout
 
 READOUTS = ("energy", "window", "selected-keys", "linear")

@@ -14,8 +14,8 @@ import qama_jax
 from experiments import hardware
 from experiments.look import hamiltonians
 from experiments.reproduce.queue import Places
-from experiments.run import Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.run import Run
 from qama_jax.hardware import (
     CimSolver,
     Embedding,

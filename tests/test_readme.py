@@ -6,7 +6,7 @@ import jax
 import pytest
 
 import qama_jax
-from experiments.tables import READMES, with_tables
+from experiments.readme import READMES, with_tables
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -18,6 +18,7 @@ import qama_jax
 from experiments.data import text
 from experiments.models.controls import FixedSelection
 from experiments.models.text_transformer import TextTransformer
+from experiments.provenance import provenance
 from experiments.reproduce import __main__ as command
 from experiments.reproduce.arms import ARMS, COMPARED
 from experiments.reproduce.budgets import BUDGETS, DATASETS, FACTORS, factor_runs, step_runs, table_runs
@@ -27,10 +28,9 @@ from experiments.reproduce.report import write_report
 from experiments.reproduce.results import make_figures, make_tables, read_results
 from experiments.reproduce.studies import solver_gap
 from experiments.reproduce.tables import Table, table_iii
-from experiments.results import provenance
-from experiments.roc import roc
-from experiments.run import Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.roc import roc
+from experiments.train.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -10,6 +10,7 @@ from flax import nnx
 from experiments.benchmarks.mechanisms import exponent
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
+from experiments.provenance import write_json
 from experiments.reproduce import paper
 from experiments.reproduce.arms import BASELINES, WINDOWS
 from experiments.reproduce.budgets import BUDGETS, IMAGES
@@ -21,9 +22,8 @@ from experiments.reproduce.results import read_results
 from experiments.reproduce.spread import paired_difference
 from experiments.reproduce.variants import HEADS, MECHANISMS, POOLS, VARIED, pooled_window, variant_runs
 from experiments.reproduce.variations import heads_accuracy, table_iv, table_v, variation_panels
-from experiments.results import write_json
-from experiments.run import Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -16,7 +16,7 @@ import dimod
 import numpy as np
 from dwave.samplers import SimulatedAnnealingSampler
 
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax.dimod import DimodSampler
 
 _INSTANCES = 10

@@ -23,7 +23,7 @@ from experiments.benchmarks.timing import interleave, summary
 from experiments.models.block import AttentionFactory
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import QAMAAttention, SimulatedBifurcation
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
 

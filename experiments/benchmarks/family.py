@@ -23,7 +23,7 @@ import qama_jax
 from experiments.benchmarks.instances import load, names
 from experiments.benchmarks.solver import SHAPES, random_problems
 from experiments.benchmarks.timing import interleave, summary
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import SimulatedBifurcation
 
 SOLVERS = (

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks import instances
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import Ising, search
 
 LIMITS = (1.0, 10.0)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.timing import interleave, summary
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import SimulatedBifurcation, qama_attention
 
 # tokens: batch; 8 heads of 64.

@@ -22,8 +22,8 @@ from experiments.models.linear_attention import linear_attention
 from experiments.models.linformer import Linformer, LowRankAttention
 from experiments.models.performer import Performer
 from experiments.models.reformer import Reformer
+from experiments.provenance import provenance, write_json
 from experiments.reproduce.arms import BASELINES, WINDOWS
-from experiments.results import provenance, write_json
 from qama_jax import EnergyReadout
 
 # Table VII trains with batches of 128; a quarter of one is enough to keep the cores busy.

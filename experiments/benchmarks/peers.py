@@ -33,7 +33,7 @@ from jaxtyping import Array, Int8
 from experiments.benchmarks import instances, opponents
 from experiments.benchmarks.solver import SHAPES, random_problems
 from experiments.benchmarks.timing import summary
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import (
     AttentionHamiltonian,
     Ising,

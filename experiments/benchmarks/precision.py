@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.solver import random_problems
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedBifurcation, solve
 from qama_jax.hardware import Machine, RoundingLoss, RoundingReport, SimulatedMachine, rounding_loss, rounding_report
 

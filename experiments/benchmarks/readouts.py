@@ -15,7 +15,7 @@ import numpy as np
 from experiments.benchmarks.layer import gradients, inputs
 from experiments.benchmarks.timing import interleave, summary
 from experiments.models.linear_attention import linear_attention
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import EnergyReadout, LinearReadout, Readout, SelectedKeysReadout, WindowReadout, qama_attention
 
 # tokens: batch; 8 heads.

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.benchmarks.timing import interleave, summary
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedBifurcation, attention_hamiltonian, solve
 
 # (heads, tokens, head_dim): number of problems.

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.benchmarks.solver import random_problems
 from experiments.benchmarks.timing import interleave
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedAnnealing, solve
 from qama_jax.problems.coupling import DenseCoupling
 

@@ -21,6 +21,7 @@ from rich.table import Table as RichTable
 
 from experiments.data.prepared import DataNotFoundError
 from experiments.look import look_inside
+from experiments.provenance import provenance, write_json
 from experiments.reproduce.arms import ARMS, PUBLISHED
 from experiments.reproduce.budgets import BUDGETS, DATASETS, factor_runs, step_runs, table_runs
 from experiments.reproduce.queue import Places, estimate, execute, trained_model
@@ -31,8 +32,7 @@ from experiments.reproduce.speed import measure
 from experiments.reproduce.studies import solver_gap
 from experiments.reproduce.tables import Table
 from experiments.reproduce.variants import variant_runs
-from experiments.results import provenance, write_json
-from experiments.run import Run
+from experiments.train.run import Run
 
 TABLES = ("I", "III", "IV", "V", "VII")
 FIGURES = (2, 3, 4, 5, 6, 7)

@@ -10,9 +10,9 @@ class Arm(NamedTuple):
 
     Attributes:
       label: what tables call it.
-      attention: see `experiments.run.Run`.
+      attention: see `experiments.train.run.Run`.
       readout: of QAMA: "energy", "window", "keys" (as many as the window's selected keys) or "linear".
-      selection: see `experiments.run.Run`.
+      selection: see `experiments.train.run.Run`.
     """
 
     label: str

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from experiments.reproduce.arms import ARMS, COMPARED, WINDOWS
-from experiments.run import Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.run import Run
 from qama_jax import SimulatedBifurcation
 
 IMAGES = ("mnist", "fashion_mnist", "cifar10")

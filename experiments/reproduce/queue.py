@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
 from experiments.reproduce.speed import measure_step
-from experiments.run import Run
-from experiments.training import finished_result
+from experiments.train.loop import finished_result
+from experiments.train.run import Run
 
 
 class Places(NamedTuple):

@@ -8,8 +8,8 @@ from experiments.reproduce.arms import ARMS, WINDOWS, Arm
 from experiments.reproduce.budgets import Budget
 from experiments.reproduce.spread import Seeds, differences, mean_and_spread
 from experiments.reproduce.tables import Result, Table
-from experiments.run import Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.run import Run
 from qama_jax import WindowReadout
 
 

@@ -13,8 +13,8 @@ from flax import nnx
 from experiments.benchmarks.timing import interleave, summary
 from experiments.data.dataset import Dataset
 from experiments.models.controls import FixedSelection
-from experiments.run import Run
-from experiments.training import DeviceData, TrainState, train_steps
+from experiments.train.loop import DeviceData, TrainState, train_steps
+from experiments.train.run import Run
 
 _STEPS = 4
 

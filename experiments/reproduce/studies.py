@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.look import hamiltonians
 from experiments.reproduce.queue import Places, trained_model
-from experiments.run import Run
+from experiments.train.run import Run
 from qama_jax import SimulatedBifurcation, analysis
 from qama_jax.attention import anneal
 from qama_jax.solvers import Solver

@@ -5,8 +5,8 @@ import math
 
 from experiments.reproduce.arms import ARMS, BASELINES, WINDOWS, Arm
 from experiments.reproduce.budgets import IMAGES, Amount, Budget
-from experiments.run import Run
-from experiments.training import TrainingSettings
+from experiments.train.loop import TrainingSettings
+from experiments.train.run import Run
 from qama_jax import WindowReadout
 
 HEADS = (1, 2, 4, 8)

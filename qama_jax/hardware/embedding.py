@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int32, Num
 
 from qama_jax.hardware.machine import Machine
 from qama_jax.problems import AttentionHamiltonian, Ising, Problem, Qubo
-from qama_jax.problems.quadratic import as_dense
+from qama_jax.problems.dense import as_dense
 
 # Most auxiliary spins that are chosen automatically. They give a linear term 6 bits more than a coupling has.
 _MOST_AUXILIARY = 64

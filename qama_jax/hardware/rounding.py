@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int32, Key
 from qama_jax.hardware.embedding import as_ising, embed
 from qama_jax.hardware.machine import Machine
 from qama_jax.problems import Ising, Problem
-from qama_jax.problems.quadratic import as_dense
+from qama_jax.problems.dense import as_dense
 from qama_jax.solvers import Solver, solve
 
 

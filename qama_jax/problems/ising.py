@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Num
 from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import is_concrete, register_pytree
+from qama_jax.problems.dense import Matrix, as_dense, dense_product, without_diagonal
 from qama_jax.problems.inputs import (
     check_range,
     check_scalar,
@@ -20,15 +21,11 @@ from qama_jax.problems.inputs import (
     refuse_triangular,
 )
 from qama_jax.problems.quadratic import (
-    Matrix,
     Quadratic,
     SparseMatrix,
-    as_dense,
     become,
-    dense_product,
     edge_size,
     with_host,
-    without_diagonal,
 )
 from qama_jax.problems.qubo import Qubo
 from qama_jax.problems.sparse import SparseCouplings

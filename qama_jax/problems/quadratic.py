@@ -4,7 +4,6 @@ import math
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import Problem
 from qama_jax.problems.bqm import import_dimod, terms_of_bqm
+from qama_jax.problems.dense import Matrix, as_dense, dense_from_pairs, without_diagonal
 from qama_jax.problems.inputs import check_range, check_square
 from qama_jax.problems.sparse import SparseCouplings, check_dense_size, is_worth_it
 from qama_jax.problems.terms import Terms
@@ -20,7 +20,6 @@ from qama_jax.problems.terms import Terms
 if TYPE_CHECKING:
     import dimod
 
-Matrix = Float[Array, "n n"] | SparseCouplings
 SparseMatrix = scipy.sparse.sparray | scipy.sparse.spmatrix | SparseCouplings  # as users pass it
 
 
@@ -220,7 +219,7 @@ class Quadratic(Problem):
             build = SparseCouplings.from_pairs
         else:
             check_dense_size(own.size, dtype)
-            build = _dense_from_pairs
+            build = dense_from_pairs
         problem = cls._from_pairs(build, linear, own.rows, own.columns, values, float(own.offset), dtype)
         object.__setattr__(problem, "_host", terms)
         return problem
@@ -286,28 +285,6 @@ def edge_size(rows: Any, columns: Any, linear: Any, size: int | None) -> int:
     if size < 1:
         raise ValueError("size must be at least 1; pass it where there are no pairs")
     return size
-
-
-def as_dense(matrix: Matrix) -> Float[Array, "n n"]:
-    """The matrix as an array, see `SparseCouplings.to_dense`."""
-    return matrix.to_dense() if isinstance(matrix, SparseCouplings) else matrix
-
-
-def dense_product(x: Float[Array, "n"], matrix: Float[Array, "n n"]) -> Float[Array, "n"]:
-    """The product with a symmetric matrix."""
-    return jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)
-
-
-def without_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """The matrix with zeros on its diagonal."""
-    return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)
-
-
-def _dense_from_pairs(diagonal, rows, columns, values, dtype) -> np.ndarray:
-    matrix = np.diag(diagonal).astype(dtype)
-    matrix[rows, columns] = values
-    matrix[columns, rows] = values
-    return matrix
 
 
 def _smallest_positive(values: Float[Array, "..."]) -> Float[Array, ""]:

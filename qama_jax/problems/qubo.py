@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Num
 from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import is_concrete, register_pytree
+from qama_jax.problems.dense import Matrix, as_dense, dense_product, without_diagonal
 from qama_jax.problems.inputs import (
     check_range,
     check_scalar,
@@ -19,15 +20,11 @@ from qama_jax.problems.inputs import (
     refuse_models,
 )
 from qama_jax.problems.quadratic import (
-    Matrix,
     Quadratic,
     SparseMatrix,
-    as_dense,
     become,
-    dense_product,
     edge_size,
     with_host,
-    without_diagonal,
 )
 from qama_jax.problems.sparse import SparseCouplings
 from qama_jax.problems.terms import Terms, make_terms

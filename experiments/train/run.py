@@ -18,7 +18,7 @@ from experiments.models.linear_attention import LinearAttention
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
-from experiments.training import TrainingSettings, run_header, train
+from experiments.train.loop import TrainingSettings, run_header, train
 from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
 from qama_jax.solvers import Solver
 

@@ -17,8 +17,8 @@ from flax import nnx
 from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
-from experiments.results import provenance, write_json
-from experiments.roc import roc
+from experiments.provenance import provenance, write_json
+from experiments.train.roc import roc
 
 _STEPS_PER_CALL = 50
 

@@ -1,6 +1,6 @@
 """Writes the measured tables of the two READMEs from the result files.
 
-    python -m experiments.tables
+    python -m experiments.readme
 
 A table stands between `<!-- table:NAME -->` and `<!-- /table -->`.
 """

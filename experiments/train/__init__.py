@@ -1,0 +1,1 @@
+"""Training: what a run is, the loop, and its curves."""
