@@ -30,6 +30,7 @@ from experiments.provenance import provenance, write_json
 from experiments.reproduce import paper
 from experiments.reproduce.budgets import BUDGETS, table_runs
 from experiments.reproduce.queue import Places
+from experiments.train.devices import batch_mesh
 from experiments.train.loop import finished_result, predict
 from experiments.train.run import Run
 from qama_jax import AttentionHamiltonian, CimSolver, solve
@@ -88,7 +89,7 @@ def with_solver(model: nnx.Module, run: Run, data: Dataset, solver: Solver) -> n
 def evaluate(model: nnx.Module, inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Any]:
     """Accuracy, and mean softmax output and logit of the true label; and the predicted classes."""
     started = time.perf_counter()
-    logits = np.asarray(predict(*nnx.split(model), jnp.asarray(inputs), batch_size), np.float64)
+    logits = np.asarray(predict(*nnx.split(model), jnp.asarray(inputs), batch_size, batch_mesh(batch_size)), np.float64)
     seconds = time.perf_counter() - started
     outputs = np.exp(logits - logits.max(1, keepdims=True))
     outputs /= outputs.sum(1, keepdims=True)

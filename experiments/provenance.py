@@ -29,7 +29,9 @@ def provenance() -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes atomically: an interrupted run leaves the previous file."""
+    """Writes atomically: an interrupted run leaves the previous file. Of several processes, the first one writes."""
+    if jax.process_index() != 0:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
         json.dump(content, file, indent=1)

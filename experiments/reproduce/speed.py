@@ -7,12 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
 from experiments.benchmarks.timing import interleave, summary
 from experiments.data.dataset import Dataset
 from experiments.models.controls import FixedSelection
+from experiments.train.devices import batch_mesh, on_all
 from experiments.train.loop import DeviceData, TrainState, train_steps
 from experiments.train.run import Run
 
@@ -48,14 +50,15 @@ def _stepper(run: Run, data: Dataset) -> Callable[[], Any]:
     """Calls that each train the same model for some steps more."""
     graph, params = nnx.split(run.model_maker(data)(nnx.Rngs(0)))
     optimizer = optax.adam(run.training.learning_rate)
-    state = TrainState(params, optimizer.init(params), jnp.int32(0))
-    device_data = DeviceData(jnp.asarray(data.train_inputs), jnp.asarray(data.train_labels))
-    order = jnp.arange(_STEPS * run.training.batch_size).reshape(_STEPS, -1)
+    mesh = batch_mesh(run.training.batch_size)
+    state = on_all(mesh, TrainState(params, optimizer.init(params), jnp.int32(0)))
+    device_data = on_all(mesh, DeviceData(data.train_inputs, data.train_labels))
+    order, key = on_all(mesh, (jnp.arange(_STEPS * run.training.batch_size).reshape(_STEPS, -1), jax.random.key(0)))
 
     def call():
         nonlocal state
         state, metrics = train_steps(
-            graph, optimizer, state, device_data, order, jax.random.key(0), jnp.int32(0), jnp.int32(_STEPS)
+            graph, optimizer, mesh, state, device_data, order, key, np.int32(0), np.int32(_STEPS)
         )
         return metrics
 

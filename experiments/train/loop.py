@@ -14,10 +14,12 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 from flax import nnx
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
 from experiments.provenance import provenance, write_json
+from experiments.train.devices import batch_mesh, gathered, is_writer, on_all, spread
 from experiments.train.roc import roc
 
 _STEPS_PER_CALL = 50
@@ -70,7 +72,8 @@ def train(
     """Trains a classifier with Adam and writes its result file after every epoch.
 
     Randomness is a function of seed, epoch and step alone, and the whole state is in the checkpoint: a resumed run
-    continues bit for bit.
+    continues bit for bit. Batches are spread over all devices of all processes; a run may be resumed on another number
+    of them, with the same random numbers and sums in another order.
 
     Args:
       make_model: builds the model from its random streams.
@@ -86,15 +89,16 @@ def train(
       The content of the result file, and the trained model.
 
     Raises:
-      ValueError: if `run_dir` has a checkpoint and `resume` is false, or if it or the result file is of a run with
-        other settings.
+      ValueError: if `run_dir` has a checkpoint and `resume` is false, if it or the result file is of a run with
+        other settings, or if the batch size is no multiple of the number of devices.
     """
     if settings.batch_size > len(data.train_labels):
         raise ValueError(f"batch_size={settings.batch_size} exceeds the {len(data.train_labels)} training examples")
+    mesh = batch_mesh(settings.batch_size)
     root = jax.random.key(settings.seed)
     graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
     optimizer = optax.adam(settings.learning_rate)
-    state = TrainState(params, optimizer.init(params), jnp.int32(0))
+    state = on_all(mesh, TrainState(params, optimizer.init(params), jnp.int32(0)))
     header = run_header(settings, description)
     result = finished_result(result_path, header)
 
@@ -107,19 +111,20 @@ def train(
     if len(history) < settings.epochs:
         result = None
 
-    train_data = DeviceData(jnp.asarray(data.train_inputs), jnp.asarray(data.train_labels))
-    test_data = DeviceData(jnp.asarray(data.test_inputs), jnp.asarray(data.test_labels))
-    run_steps = functools.partial(train_steps, graph, optimizer)
+    train_data = on_all(mesh, DeviceData(data.train_inputs, data.train_labels))
+    test_inputs = on_all(mesh, data.test_inputs)
+    run_steps = functools.partial(train_steps, graph, optimizer, mesh)
     steps_per_epoch = len(data.train_labels) // settings.batch_size
 
     def test() -> np.ndarray:
-        return np.asarray(predict(graph, state.params, test_data.inputs, settings.batch_size))
+        return np.asarray(predict(graph, state.params, test_inputs, settings.batch_size, mesh))
 
     for epoch in range(len(history), settings.epochs):
         order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
         order = order[: steps_per_epoch * settings.batch_size].reshape(steps_per_epoch, settings.batch_size)
-        state, row = _train_epoch(run_steps, state, train_data, order, jax.random.fold_in(root, 2), epoch, settings)
-        tested = _metrics(test(), test_data.labels)
+        order, key = on_all(mesh, (order, jax.random.fold_in(root, 2)))
+        state, row = _train_epoch(run_steps, state, train_data, order, key, epoch, settings)
+        tested = _metrics(test(), data.test_labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
         history.append(row)
         checkpoints.save(
@@ -131,10 +136,12 @@ def train(
         checkpoints.wait_until_finished()
         if epoch + 1 < settings.epochs:
             write_json(result_path, header | provenance() | _summary(history, complete=False))
-        tqdm.write(
-            f"epoch {epoch + 1}/{settings.epochs}: loss {row['train_loss']:.4f}, train {row['train_accuracy']:.2%}, "
-            f"test {row['test_accuracy']:.2%}, {row['samples_per_second']:.0f} samples/s"
-        )
+        if is_writer():
+            tqdm.write(
+                f"epoch {epoch + 1}/{settings.epochs}: loss {row['train_loss']:.4f}, "
+                f"train {row['train_accuracy']:.2%}, test {row['test_accuracy']:.2%}, "
+                f"{row['samples_per_second']:.0f} samples/s"
+            )
         on_epoch()
     checkpoints.close()
     if result is None:
@@ -203,12 +210,13 @@ def _without_epochs(header: dict[str, Any], name: str) -> Any:
 def _train_epoch(run_steps, state, data, order, key, epoch, settings) -> tuple[TrainState, dict[str, float]]:
     total = Metrics(*np.zeros(3))
     # A call of no steps compiles, so that the rates below are those of the steady state.
-    state, _ = run_steps(state, data, order, key, jnp.int32(0), jnp.int32(0))
+    state, _ = run_steps(state, data, order, key, np.int32(0), np.int32(0))
     start = time.perf_counter()
-    with tqdm(total=order.size, desc=f"epoch {epoch + 1}", unit=" samples", unit_scale=True, leave=False) as bar:
+    shown = {"unit": " samples", "unit_scale": True, "leave": False, "disable": not is_writer() or None}
+    with tqdm(total=order.size, desc=f"epoch {epoch + 1}", **shown) as bar:
         for first in range(0, len(order), _STEPS_PER_CALL):
             last = min(first + _STEPS_PER_CALL, len(order))
-            state, metrics = run_steps(state, data, order, key, jnp.int32(first), jnp.int32(last))
+            state, metrics = run_steps(state, data, order, key, np.int32(first), np.int32(last))
             total = Metrics(*(float(a) + float(b) for a, b in zip(total, metrics, strict=True)))
             bar.update((last - first) * settings.batch_size)
             bar.set_postfix(loss=f"{total.loss / total.count:.3f}", accuracy=f"{total.correct / total.count:.1%}")
@@ -222,18 +230,18 @@ def _train_epoch(run_steps, state, data, order, key, epoch, settings) -> tuple[T
     }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, key, first, last):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def train_steps(graph, optimizer, mesh: Mesh, state: TrainState, data: DeviceData, order, key, first, last):
     """Steps `first` to `last` of an epoch in one call, so that the device and not Python is the limit."""
 
     def step(index, carry):
         state, metrics = carry
-        chosen = order[index]
+        inputs, labels = (spread(mesh, array[order[index]]) for array in data)
 
         def mean_loss(params):
             rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
-            logits = nnx.merge(graph, params)(data.inputs[chosen], deterministic=False, rngs=rngs)
-            metrics = _metrics(logits, data.labels[chosen])
+            logits = nnx.merge(graph, params)(inputs, deterministic=False, rngs=rngs)
+            metrics = _metrics(logits, labels)
             return metrics.loss / metrics.count, metrics
 
         gradient, batch_metrics = jax.grad(mean_loss, has_aux=True)(state.params)
@@ -242,20 +250,20 @@ def train_steps(graph, optimizer, state: TrainState, data: DeviceData, order, ke
         return TrainState(params, optimizer_state, state.step + 1), jax.tree.map(jnp.add, metrics, batch_metrics)
 
     zero = jnp.float32(0)
-    return jax.lax.fori_loop(first, last, step, (state, Metrics(zero, zero, zero)))
+    return gathered(mesh, jax.lax.fori_loop(first, last, step, (state, Metrics(zero, zero, zero))))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def predict(graph: nnx.GraphDef, params: nnx.State, inputs: jax.Array, batch_size: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def predict(graph: nnx.GraphDef, params: nnx.State, inputs: jax.Array, batch_size: int, mesh: Mesh) -> jax.Array:
     """Logits [n, classes] for all inputs [n, ...], deterministic, in batches."""
     count = len(inputs)
     batches = -(-count // batch_size)
 
     def one_batch(index):
         positions = jnp.minimum(index * batch_size + jnp.arange(batch_size), count - 1)
-        return nnx.merge(graph, params)(inputs[positions], deterministic=True)
+        return nnx.merge(graph, params)(spread(mesh, inputs[positions]), deterministic=True)
 
-    return jax.lax.map(one_batch, jnp.arange(batches)).reshape(batches * batch_size, -1)[:count]
+    return gathered(mesh, jax.lax.map(one_batch, jnp.arange(batches)).reshape(batches * batch_size, -1)[:count])
 
 
 def _metrics(logits, labels) -> Metrics:

@@ -1,0 +1,52 @@
+"""All devices of all processes: a batch is spread over them, everything else is on each of them."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+_BATCH = "batch"
+
+
+def batch_mesh(batch_size: int) -> Mesh:
+    """All devices in a row.
+
+    Raises:
+      ValueError: if the batch cannot be spread evenly over them.
+    """
+    devices = jax.devices()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"batch_size={batch_size} must be a multiple of the {len(devices)} devices; change it, or make fewer "
+            "devices visible"
+        )
+    return Mesh(np.array(devices), (_BATCH,))
+
+
+def on_all(mesh: Mesh, tree: Any) -> Any:
+    """A copy of host or device arrays, which all processes have equal, on every device."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def place(leaf: Any) -> jax.Array:
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            # Between processes, numbers alone can be placed.
+            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
+        return jax.device_put(np.asarray(leaf), everywhere)
+
+    return jax.tree.map(place, tree)
+
+
+def spread(mesh: Mesh, array: jax.Array) -> jax.Array:
+    """Within a compiled function: the array over the devices, along its leading axis."""
+    return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, PartitionSpec(_BATCH)))
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """Within a compiled function: the arrays whole on every device."""
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def is_writer() -> bool:
+    """Whether this process is the one that writes result files and talks to the user."""
+    return jax.process_index() == 0

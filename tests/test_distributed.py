@@ -1,0 +1,72 @@
+"""Training over several devices and processes ends as on one device, and goes on with another number of them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SCRIPT = os.path.join(os.path.dirname(__file__), "..", "experiments", "vit_cifar.py")
+MODEL = {
+    "dataset": "digits",
+    "train-examples": 128,
+    "batch-size": 32,
+    "width": 16,
+    "depth": 1,
+    "num-heads": 2,
+    "mlp-dim": 16,
+}
+
+pytestmark = pytest.mark.xdist_group("distributed")
+
+
+def start(run_dir, *options, devices=1):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    model = [f"--{name}={value}" for name, value in MODEL.items()]
+    command = (sys.executable, SCRIPT, *model, "--run-dir", str(run_dir), *options)
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(*processes):
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(outputs)
+    return outputs
+
+
+def result(run_dir):
+    return json.loads((run_dir / "result.json").read_text())
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def test_two_processes_then_one_end_as_one_device(tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    coordinator = f"localhost:{free_port()}"
+    cluster = ("--distributed", "--coordinator", coordinator, "--num-processes", "2", "--process-id")
+    both = [start(together, "--epochs", "1", *cluster, str(index), devices=2) for index in range(2)]
+    finish(start(alone, "--epochs", "2"))
+    first, second = finish(*both)
+    assert "digits, qama: last" in first
+    assert "digits, qama: last" not in second
+    assert result(together)["device"]["count"] == 4
+    finish(start(together, "--epochs", "2", "--resume"))
+    ours, expected = result(together), result(alone)
+    assert ours["device"]["count"] == 1
+    for mine, theirs in zip(ours["epochs"], expected["epochs"], strict=True):
+        for name in ("train_loss", "test_loss"):
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-4)
+
+
+def test_batches_that_cannot_be_spread(tmp_path):
+    process = start(tmp_path, "--epochs", "1", devices=5)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "batch_size=32 must be a multiple of the 5 devices" in output
