@@ -23,6 +23,13 @@ FLAG = f"--xla_force_host_platform_device_count={DEVICES}"
 # One process computes all cases.
 pytestmark = pytest.mark.xdist_group("sharding")
 
+# A sequence over the devices: its name, read-out and length.
+TOKENS = [
+    (f"{length} tokens, {name}", readout, length)
+    for name, readout in (("energies", qama_jax.EnergyReadout()), ("linear", qama_jax.LinearReadout()))
+    for length in (1024, 4096)
+]
+
 _COLLECTIVES = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast"
 
 
@@ -36,11 +43,11 @@ def collectives(compiled):
     return sorted(set(found))
 
 
-def attention(query, key, value, importance):
+def attention(query, key, value, importance, readout=qama_jax.EnergyReadout()):
     """Features, bits and gradients."""
 
     def loss(*arrays):
-        features, diagnostics = qama_jax.qama_attention(*arrays, rng=jax.random.key(0))
+        features, diagnostics = qama_jax.qama_attention(*arrays, rng=jax.random.key(0), readout=readout)
         return jnp.sum(jnp.sin(features)), (features, diagnostics.bits)
 
     (_, outputs), gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(
@@ -99,6 +106,10 @@ def cases(mesh):
     batch = jax.jit(attention), jax.jit(attention)
     yield "batch, dense", *batch, attention_inputs(16, 8, 2, 4), (first, first, first, whole)
     yield "batch, low-rank", *batch, attention_inputs(16, 24, 2, 4), (first, first, first, whole)
+    tokens = PartitionSpec(None, "x")
+    for name, readout, length in TOKENS:
+        sequence = (jax.jit(partial(attention, readout=readout)),) * 2
+        yield name, *sequence, attention_inputs(1, length, 2, 8), (tokens, tokens, tokens, whole)
     yield "heads", *batch, attention_inputs(2, 24, 8, 4), (heads, heads, heads, whole)
     apply, arguments = layer_case()
     yield "batch, layer", jax.jit(apply), jax.jit(apply), arguments, (whole, first)
@@ -170,6 +181,9 @@ SENT = {
     "reads by keys": {},
     "problems": {},
 }
+# Sums over the tokens, D×D numbers a head at most and some of them in one message, whatever the length; where the
+# descent looks for the best move, that of each device.
+SENT |= {name: {"all-reduce": 2 * 2 * 8 * 8, "all-gather": DEVICES} for name, _, _ in TOKENS}
 # On a mesh with explicit axes; what else works there is traced in `test_transforms`.
 SENT |= {f"explicit: {name}": SENT[name] for name in ("batch, layer", "problems")}
 
