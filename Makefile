@@ -21,7 +21,7 @@ test: install
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: install
-	$(RUN) -m pytest -m slow
+	XLA_FLAGS= $(RUN) -m pytest -m slow
 
 docs: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'

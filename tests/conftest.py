@@ -1,4 +1,14 @@
-"""Settings of the suite: no implicit promotion of types or ranks in the library's own code."""
+"""Settings of the suite: quick compilation, and no implicit promotion of types or ranks in the library's own code."""
+
+import os
+
+# The tests compile much and compute little: XLA compiles in a fifth of the time, what it then runs slowly.
+# `make test-slow` sets other flags, none, and so tests what users run.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 import pytest
@@ -9,14 +19,6 @@ def strict():
     """Implicit dtype or rank promotion is an error; Flax and Optax themselves do not hold to it."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For modules that compile much and compute little: XLA optimises less, in half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

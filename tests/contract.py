@@ -58,7 +58,6 @@ def _name(table, value):
 
 
 def _store():
-    jax.config.update("jax_disable_most_optimizations", True)  # as the tests do
     arrays = {}
     for problem, make_problem in PROBLEMS.items():
         for name, solver in SOLVERS.items():

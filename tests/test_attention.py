@@ -9,7 +9,7 @@ from coins import Coins
 
 import qama_jax
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 BATCH, TOKENS, HEADS, HEAD_DIM = 3, 12, 2, 4
 

@@ -15,8 +15,6 @@ from experiments.models.longformer import Longformer
 from experiments.models.performer import Performer
 from experiments.models.reformer import Reformer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TOKENS, HEADS, HEAD_DIM = 13, 2, 4
 each_name = pytest.mark.parametrize("name", NAMES)
 

@@ -14,8 +14,6 @@ import qama_jax.linen
 from qama_jax import checkpoint
 from qama_jax.checkpoint import load_softmax
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 INPUTS = np.ones((2, 6, 8), np.float32)
 
 

@@ -14,8 +14,6 @@ import qama_jax
 import qama_jax.linen
 from qama_jax import attention as functional
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HEADS, FEATURES, TOKENS = 4, 16, 10
 VALID = np.arange(TOKENS) < np.array([[6], [0]])
 

@@ -18,8 +18,6 @@ from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowRe
 from qama_jax.attention import anneal, build_hamiltonians, read_out
 from qama_jax.readouts import Dropout
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BETA, RATE, HEAD_DIM = 2.0, 0.25, 4
 
 each_api = pytest.mark.parametrize("api", APIS.values(), ids=APIS)

@@ -9,7 +9,7 @@ import quadratic
 
 import qama_jax
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 # Mean energy of reads above the best known, as a share of it.
 CLOSE = 0.065

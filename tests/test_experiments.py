@@ -37,8 +37,6 @@ from qama_jax import (
     qama_attention,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL = ["--dataset", "digits", "--width", "16", "--depth", "1", "--num-heads", "2", "--mlp-dim", "32"]
 
 

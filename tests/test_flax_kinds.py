@@ -13,8 +13,6 @@ from test_drop_in import APIS, FEATURES, HEADS, TOKENS, Nnx, build, draw, standa
 import qama_jax
 import qama_jax.linen
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LINEAR = qama_jax.LinearReadout()
 
 

@@ -14,7 +14,7 @@ from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowRe
 from qama_jax.attention import build_hamiltonians
 from qama_jax.batching import over_batch
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.slow
 
 HEADS = 3
 SOLVER = qama_jax.SimulatedBifurcation(num_steps=8, max_descent_steps=8)

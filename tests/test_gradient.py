@@ -12,7 +12,7 @@ import pytest
 
 import qama_jax
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 # tokens, heads, head_dim, valid tokens: at most 12 bits, couplings as matrices and by their factors.
 SHAPES = {"dense": (4, 3, 4, 4), "low-rank masked": (6, 2, 2, 5)}

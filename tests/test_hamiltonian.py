@@ -13,7 +13,7 @@ from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
 from qama_jax.sampling import make_sweeper
 from qama_jax.sampling.descent import descend
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 SHAPES = [(h, n, d) for h in (1, 2, 8) for n in (1, 2, 7, 64, 512) for d in (1, 8, 64)]
 

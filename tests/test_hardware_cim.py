@@ -17,7 +17,7 @@ import qama_jax
 from qama_jax import hardware
 from qama_jax.hardware import CallableBackend, DimodBackend, Machine
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 UNLIMITED = Machine(num_spins=None, coupling_bits=None, auxiliary_spins=0)
 MACHINES = {

@@ -30,7 +30,7 @@ from qama_jax.hardware import (
     rounding_report,
 )
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 AUXILIARY = (0, 1, 3, None)
 

@@ -16,7 +16,7 @@ from qama_jax.solvers import IterativeSolver
 from qama_jax.solvers.base import map_reads, start_bits
 from qama_jax.solvers.schedules import beta_range, betas, check_betas, evaluate
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 KEY = jax.random.key(7)
 PROBLEMS = {"ising": quadratic.ising(), "qubo": quadratic.qubo(), "attention": quadratic.attention(4, 3, 2)}

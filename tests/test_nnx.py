@@ -8,8 +8,6 @@ from flax.errors import TraceContextError
 
 import qama_jax
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def inputs():

@@ -8,8 +8,6 @@ import pytest
 import qama_jax
 from experiments.readme import READMES, with_tables
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 README = Path(__file__).parent.parent / "README.md"
 
 

@@ -14,7 +14,7 @@ import qama_jax
 from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
 from qama_jax.attention import anneal, build_hamiltonians, read_out
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 BETA = 2.0
 # Both forms of those that have two, by the number of tokens.

@@ -32,8 +32,6 @@ from experiments.train.loop import TrainingSettings
 from experiments.train.roc import roc
 from experiments.train.run import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TINY = Run(
     "digits",
     "qama",

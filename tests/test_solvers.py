@@ -13,7 +13,7 @@ from contract import PROBLEMS, SOLVERS, stored
 import qama_jax
 from qama_jax.solvers.base import _solve
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 each_problem = pytest.mark.parametrize("make_problem", PROBLEMS.values(), ids=PROBLEMS.keys())
 

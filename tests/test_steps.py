@@ -13,7 +13,7 @@ import scipy.stats
 import qama_jax
 from qama_jax.sampling.descent import descend
 
-pytestmark = pytest.mark.usefixtures("strict", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("strict")
 
 PROBLEMS = {"ising": quadratic.ising(), "attention": quadratic.attention()}
 KEY = jax.random.key(7)

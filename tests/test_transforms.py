@@ -15,8 +15,6 @@ from test_solvers import PROBLEMS, SOLVERS
 
 import qama_jax
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BATCH, TOKENS, FEATURES, DEPTH = 3, 10, 8, 3
 
 MESH = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))

@@ -25,8 +25,6 @@ from experiments.reproduce.variations import heads_accuracy, table_iv, table_v, 
 from experiments.train.loop import TrainingSettings
 from experiments.train.run import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def blank(dataset):
     """Two images of the size of the data set's."""
