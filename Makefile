@@ -18,7 +18,7 @@ demo: install
 	$(RUN) -m experiments.demo
 
 test: install
-	$(RUN) -m pytest -n 2 --dist loadgroup
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 test-slow: install
 	XLA_FLAGS= $(RUN) -m pytest -m slow

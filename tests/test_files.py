@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import oracle
 import pytest
+from enumeration import energies as energies_of
 
 import qama_jax
 from qama_jax.problems import read_biqmac, read_rudy
@@ -28,7 +29,7 @@ def write(tmp_path):
 
 def energies(problem):
     states = oracle.all_states(problem.shape[0])
-    return states, np.asarray(jax.jit(jax.vmap(problem.energy))(states))
+    return states, energies_of(problem, states)
 
 
 @pytest.mark.parametrize(

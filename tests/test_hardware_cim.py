@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from enumeration import lowest_energy
 from flax import nnx
 
 import qama_jax
@@ -59,11 +60,6 @@ def random_problem(seed, kind="qubo", n=8):
         return qama_jax.Ising(matrix, matrix[0])
     inputs = rng.standard_normal((3, 4, 2, 3)).astype(np.float32)
     return qama_jax.attention_hamiltonian(*inputs, np.ones(3, np.float32), mask=np.arange(4) != 1)
-
-
-def lowest_energy(problem):
-    states = oracle.all_states(int(np.prod(problem.shape))).reshape(-1, *problem.shape)
-    return np.asarray(jax.jit(jax.vmap(problem.energy))(states)).min()
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())

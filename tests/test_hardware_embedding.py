@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from enumeration import lowest_energy
 from flax import nnx
 
 import qama_jax
@@ -59,11 +60,6 @@ def energies_of(couplings, biases, spins):
 
 def all_spins(n):
     return 2 * oracle.all_states(n) - 1
-
-
-def lowest_energy(problem):
-    states = oracle.all_states(int(np.prod(problem.shape))).reshape(-1, *problem.shape)
-    return np.asarray(jax.jit(jax.vmap(problem.energy))(states)).min()
 
 
 def lowest_energies(batch):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import oracle
 import pytest
+from enumeration import lowest_energy
 
 import qama_jax
 from qama_jax.hardware import (
@@ -106,11 +107,6 @@ class Optimizer:
     def solve(self, ising_matrix):
         self.matrices.append(ising_matrix)
         return None if len(self.matrices) <= self.pending else self.answer(ising_matrix)
-
-
-def lowest_energy(problem):
-    states = oracle.all_states(int(np.prod(problem.shape)))
-    return np.asarray(jax.vmap(problem.energy)(states)).min()
 
 
 class TestBackend:

@@ -13,6 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import scipy.sparse
+from enumeration import energies
 
 import qama_jax
 import qama_jax.dimod
@@ -41,10 +42,6 @@ def random_model(vartype, dtype=np.float64, labels=LABELS):
 def all_samples(model):
     states = oracle.all_states(model.num_variables)
     return states, ((2 * states - 1 if model.vartype is dimod.SPIN else states), model.variables)
-
-
-def energies(problem, states):
-    return np.asarray(jax.jit(jax.vmap(problem.energy))(states))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, object], ids=["float64", "float32", "object"])

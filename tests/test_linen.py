@@ -11,7 +11,6 @@ from flax import linen, nnx
 
 import qama_jax.linen
 
-
 LAYER = qama_jax.linen.QAMAAttention(num_heads=4, solver=Coins())
 INPUTS = np.random.default_rng(0).standard_normal((2, 10, 16)).astype(np.float32)
 

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from contract import PROBLEMS, SOLVERS, stored
+from enumeration import lowest_energy
 
 import qama_jax
 from qama_jax.solvers.base import _solve
@@ -27,12 +28,6 @@ def parametrize_solvers(solvers):
 
 
 each_solver = parametrize_solvers(SOLVERS)
-
-
-def lowest_energy(problem):
-    """By enumeration, in plain NumPy over the energies of all states."""
-    states = oracle.all_states(int(np.prod(problem.shape))).reshape(-1, *problem.shape)
-    return np.asarray(jax.jit(jax.vmap(problem.energy))(states)).min()
 
 
 @each_problem
@@ -110,12 +105,20 @@ class TestWarmStart:
         problem = PROBLEMS["attention low-rank masked"](0)
         start = np.zeros(problem.shape, np.int8)
         everywhere = np.broadcast_to(start, (solver.num_reads, *problem.shape))
-        one, many, boolean = (
-            qama_jax.solve(jax.random.key(1), problem, solver, initial_bits=bits)
-            for bits in (start, everywhere, start.astype(bool))
+        one, many = (
+            qama_jax.solve(jax.random.key(1), problem, solver, initial_bits=bits) for bits in (start, everywhere)
         )
         np.testing.assert_array_equal(one.reads, many.reads)
-        np.testing.assert_array_equal(one.reads, boolean.reads)
+
+
+def test_warm_start_of_booleans():
+    """As that of integers; what makes one of the other is the same for all solvers."""
+    problem, solver = PROBLEMS["attention low-rank masked"](0), SOLVERS["descent"]
+    start = np.random.default_rng(0).integers(0, 2, problem.shape)
+    whole, boolean = (
+        qama_jax.solve(jax.random.key(1), problem, solver, initial_bits=bits) for bits in (start, start.astype(bool))
+    )
+    np.testing.assert_array_equal(whole.reads, boolean.reads)
 
 
 def _cold(solver):
@@ -154,46 +157,43 @@ def test_energy_trace(solver):
 
 @pytest.mark.parametrize(("tokens", "steps"), [(191, 60), (192, 20)])
 def test_default_steps_of_bifurcation(tokens, steps):
-    """Fewer for long sequences, with and without factors of low rank; the same run as with the number given."""
+    """Fewer for long sequences, with and without factors of low rank; the same program as with the number given."""
     for head_dim in (4, 128):
-        query, key, value = jax.random.normal(jax.random.key(0), (3, tokens, 2, head_dim))
-        problem = qama_jax.attention_hamiltonian(query, key, value, jnp.ones(head_dim))
+        query, key, value = jnp.ones((3, tokens, 2, head_dim))
+        problem = jax.eval_shape(qama_jax.attention_hamiltonian, query, key, value, jnp.ones(head_dim))
         derived, given = (
-            qama_jax.solve(jax.random.key(1), problem, qama_jax.SimulatedBifurcation(number, record_energy=True))
-            for number in (None, steps)
+            jax.jit(functools.partial(qama_jax.solve, solver=solver)).trace(jax.random.key(1), problem)
+            for solver in (qama_jax.SimulatedBifurcation(number, record_energy=True) for number in (None, steps))
         )
-        assert derived.info["energy_trace"].shape == (1, steps)
-        np.testing.assert_array_equal(derived.reads, given.reads)
+        assert derived.out_info.info["energy_trace"].shape == (1, steps)
+        assert str(derived.jaxpr) == str(given.jaxpr)
 
 
 def test_padding_does_not_damp_a_coherent_ising_machine():
     """As close to the best known energies with three padded tokens to each valid one as without."""
     query, key, value = jax.random.normal(jax.random.key(0), (3, 16, 32, 4, 8))
-    gaps = []
-    for padding in (0, 96):
+    keys = jax.random.split(jax.random.key(1), 16)
+
+    @functools.partial(jax.jit, static_argnums=(0, 1))
+    def energies(solver, padding):
         q, k, v = (jnp.pad(array, ((0, 0), (0, padding), (0, 0), (0, 0))) for array in (query, key, value))
         build = functools.partial(qama_jax.attention_hamiltonian, mask=jnp.arange(32 + padding) < 32)
         problems = jax.vmap(build, (0, 0, 0, None))(q, k, v, jnp.ones(8))
-        found, best = (
-            jax.jit(jax.vmap(lambda key, problem, s=solver: qama_jax.solve(key, problem, s).energy))(
-                jax.random.split(jax.random.key(1), 16), problems
-            )
-            for solver in (
-                qama_jax.CoherentIsingMachine(max_descent_steps=0),
-                qama_jax.SimulatedBifurcation(num_steps=200, num_reads=16),
-            )
-        )
-        gaps.append(float(np.mean((found - best) / np.abs(best))))
-    assert gaps[1] < gaps[0] + 0.02
+        return jax.vmap(lambda key, problem: qama_jax.solve(key, problem, solver).energy)(keys, problems)
+
+    best = energies(qama_jax.SimulatedBifurcation(num_steps=200, num_reads=16), 0)
+    machine = qama_jax.CoherentIsingMachine(max_descent_steps=0)
+    alone, padded = (np.mean((energies(machine, padding) - best) / np.abs(best)) for padding in (0, 96))
+    assert padded < alone + 0.02
 
 
 def test_few_steps_solve_long_sequences():
     """Within 0.1 % of the best of many long runs, on average."""
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 8, 196, 4, 16))
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 4, 196, 4, 16))
     problems = jax.vmap(qama_jax.attention_hamiltonian, (0, 0, 0, None))(query, key, value, jnp.ones(16))
     default, best = (
         jax.jit(jax.vmap(lambda key, problem, s=solver: qama_jax.solve(key, problem, s).energy))(
-            jax.random.split(jax.random.key(1), 8), problems
+            jax.random.split(jax.random.key(1), 4), problems
         )
         for solver in (qama_jax.SimulatedBifurcation(), qama_jax.SimulatedBifurcation(num_steps=200, num_reads=16))
     )
@@ -273,11 +273,11 @@ def test_equal_configurations_compile_once(solver):
     twin = type(solver)(**{name: getattr(solver, name) for name in solver.__dataclass_fields__})
     assert solver == twin
     assert hash(solver) == hash(twin)
-    before = _solve._cache_size()
-    problem = qama_jax.Qubo(np.eye(11, dtype=np.float32))
+    problem = PROBLEMS["qubo"](0)
     qama_jax.solve(jax.random.key(0), problem, solver)
+    before = _solve._cache_size()
     qama_jax.solve(jax.random.key(1), problem, twin)
-    assert _solve._cache_size() == before + 1
+    assert _solve._cache_size() == before
 
 
 def test_other_keys_give_other_reads():
