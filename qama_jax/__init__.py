@@ -18,6 +18,25 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | sampling | `SimulatedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
 | others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines; `qama_jax.dimod.DimodSampler` for dimod |
 
+**Many devices** need no other code, as JAX spreads arrays over a mesh. Of a batch, every device has its own problems
+and nothing is sent but gradients. Of one long sequence, every device has its own tokens:
+
+>>> import jax, numpy as np, qama_jax
+>>> from jax.sharding import Mesh, NamedSharding, PartitionSpec
+>>> tokens = NamedSharding(Mesh(np.array(jax.devices()), ("tokens",)), PartitionSpec(None, "tokens"))
+>>> q, k, v = (jax.device_put(x, tokens) for x in jax.random.normal(jax.random.key(0), (3, 1, 512, 2, 8)))
+>>> features, _ = jax.jit(qama_jax.qama_attention)(q, k, v, jax.numpy.ones(8), rng=jax.random.key(1))
+>>> features.shape
+(1, 512, 2, 8)
+
+| read-out | what devices send each other for one sequence |
+|---|---|
+| `EnergyReadout`, `LinearReadout` | sums over the tokens: H·D numbers a step of the solver, H·D·D a few times |
+| `SelectedKeysReadout` | also the fields, H numbers a token, among which the strongest are found, and the keys found |
+| `WindowReadout` | also the edges of the windows |
+
+No token is gathered, and with the first two nothing depends on their number (tested with eight devices).
+
 Guides: `qama_jax.solvers` says which solver to choose and how to write one, `qama_jax.readouts` the same of read-outs,
 `qama_jax.problems` why all of it is linear, `qama_jax.hardware` how to run on a machine, `qama_jax.analysis` how to
 judge what a solver finds.

@@ -330,3 +330,17 @@ def test_as_a_process(triangle):
     failed = subprocess.run([*command, "solve", triangle, "--seed", "x"], capture_output=True, text=True, timeout=120)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
+
+
+def test_compiled_programs_are_kept(triangle, tmp_path):
+    folder = tmp_path / "programs"
+    command = (Path(sys.executable).with_name("qama-jax"), "solve", triangle, "--seed", "1", "--compilation-cache")
+    first = json.loads(subprocess.run((*command, folder), capture_output=True, check=True).stdout)
+    kept = {path.name for path in folder.iterdir() if path.name.endswith("-cache")}
+    assert kept
+    again = json.loads(subprocess.run((*command, folder), capture_output=True, check=True).stdout)
+    assert again["bits"] == first["bits"]
+    assert {path.name for path in folder.iterdir() if path.name.endswith("-cache")} == kept
+    refused = subprocess.run((*command, triangle), capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--compilation-cache" in refused.stderr

@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     solving.add_argument("--seed", type=int, help="integer below 2**32; by default a fresh one")
     solving.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the solver")
     solving.add_argument("--states", action="store_true", help="print every distinct state found, with its count")
+    solving.add_argument(
+        "--compilation-cache",
+        type=Path,
+        metavar="DIR",
+        help="keep compiled programs there, for the next problem of a size",
+    )
     solving.add_argument("--output", type=Path, metavar="FILE", help="where to write the JSON, instead of stdout")
 
     listing = commands.add_parser("solvers", help="list the solvers, or the settings of one")

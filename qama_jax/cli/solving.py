@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,6 +30,8 @@ def solve_file(options: argparse.Namespace) -> None:
     """
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
         raise ValueError(f"--output: cannot write {options.output}; name a file in an existing folder")
+    if options.compilation_cache is not None:
+        _keep_programs(options.compilation_cache)
     seed = choose_seed(options.seed)
     file = read_problem(options.file, options.format)
     if options.maximize and not file.maximize:
@@ -56,6 +59,14 @@ def solve_file(options: argparse.Namespace) -> None:
         print(text)
     else:
         options.output.write_text(text + "\n", encoding="utf-8")
+
+
+def _keep_programs(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"--compilation-cache: {directory} is a file; name a folder")
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    # By default, JAX keeps only what took a second to compile; a command compiles many small programs, too.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _search_for_reads(
