@@ -23,12 +23,12 @@ FLAG = f"--xla_force_host_platform_device_count={DEVICES}"
 # One process computes all cases.
 pytestmark = pytest.mark.xdist_group("sharding")
 
-# A sequence over the devices: its name, read-out and length.
-TOKENS = [
-    (f"{length} tokens, {name}", readout, length)
-    for name, readout in (("energies", qama_jax.EnergyReadout()), ("linear", qama_jax.LinearReadout()))
-    for length in (1024, 4096)
-]
+# A sequence over the devices: its read-out and length.
+TOKENS = {
+    "512 tokens, energies": (qama_jax.EnergyReadout(), 512),
+    "1024 tokens, energies": (qama_jax.EnergyReadout(), 1024),
+    "1024 tokens, linear": (qama_jax.LinearReadout(), 1024),
+}
 
 _COLLECTIVES = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast"
 
@@ -107,7 +107,7 @@ def cases(mesh):
     yield "batch, dense", *batch, attention_inputs(16, 8, 2, 4), (first, first, first, whole)
     yield "batch, low-rank", *batch, attention_inputs(16, 24, 2, 4), (first, first, first, whole)
     tokens = PartitionSpec(None, "x")
-    for name, readout, length in TOKENS:
+    for name, (readout, length) in TOKENS.items():
         sequence = (jax.jit(partial(attention, readout=readout)),) * 2
         yield name, *sequence, attention_inputs(1, length, 2, 8), (tokens, tokens, tokens, whole)
     yield "heads", *batch, attention_inputs(2, 24, 8, 4), (heads, heads, heads, whole)
@@ -183,7 +183,7 @@ SENT = {
 }
 # Sums over the tokens, D×D numbers a head at most and some of them in one message, whatever the length; where the
 # descent looks for the best move, that of each device.
-SENT |= {name: {"all-reduce": 2 * 2 * 8 * 8, "all-gather": DEVICES} for name, _, _ in TOKENS}
+SENT |= {name: {"all-reduce": 2 * 2 * 8 * 8, "all-gather": DEVICES} for name in TOKENS}
 # On a mesh with explicit axes; what else works there is traced in `test_transforms`.
 SENT |= {f"explicit: {name}": SENT[name] for name in ("batch, layer", "problems")}
 
@@ -191,7 +191,8 @@ SENT |= {f"explicit: {name}": SENT[name] for name in ("batch, layer", "problems"
 @pytest.mark.parametrize("name", SENT)
 def test_same_result_without_needless_communication(measured, name):
     case = measured[name]
-    assert case["difference"] <= 2e-6
+    # Sums over many tokens, in another order.
+    assert case["difference"] <= (2e-5 if name in TOKENS else 2e-6)
     assert case["spread"]
     for operation, size in case["collectives"]:
         assert size <= SENT[name].get(operation, 0)
