@@ -1,7 +1,6 @@
 """Settings of the suite: quick compilation, and no implicit promotion of types or ranks in the library's own code."""
 
 import os
-import tempfile
 
 # The tests compile much and compute little: XLA compiles in a fifth of the time, what it then runs slowly.
 # `make test-slow` sets other flags, none, and so tests what users run.
@@ -10,12 +9,6 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
-
-# Runs of one program in several tests and processes compile it once. Workers and subprocesses inherit the folder.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _compiled = tempfile.TemporaryDirectory(prefix="qama_jax-compiled-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
 import pytest

@@ -16,6 +16,17 @@ pytestmark = [
     pytest.mark.skipif(FOLDER is None, reason="QAMA_INSTANCES names no folder of instances"),
 ]
 
+# Here programs run for longer than their compilation takes.
+solve = jax.jit(
+    qama_jax.solve,
+    static_argnames="solver",
+    compiler_options={
+        "xla_backend_optimization_level": 3,
+        "xla_llvm_disable_expensive_passes": False,
+        "xla_cpu_use_fusion_emitters": True,
+    },
+)
+
 SMALL = [name for name in names(Path(FOLDER)) if name not in ("K2000", "G22", "G1", "G11")] if FOLDER else [None]
 
 
@@ -30,5 +41,5 @@ def test_annealing_reaches_the_optimum(name):
 @pytest.mark.parametrize(("name", "cut"), [("K2000", 33_300), ("G22", 13_340)])
 def test_bifurcation_finds_large_cuts(name, cut):
     problem, best = load(Path(FOLDER), name)
-    energy = float(qama_jax.solve(jax.random.key(0), problem, CUT_SOLVER).energy)
+    energy = float(solve(jax.random.key(0), problem, CUT_SOLVER).energy)
     assert best - 0.5 <= energy <= -cut
