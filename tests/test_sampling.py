@@ -71,7 +71,7 @@ def assert_samples_follow(reads, problem, beta):
 def test_the_check_itself_can_fail():
     problem = PROBLEMS["qubo"]
     beta = temperature(problem)
-    solver = qama_jax.SimulatedAnnealing(num_sweeps=50, num_reads=NUM_READS, beta_range=(beta, beta))
+    solver = qama_jax.SimulatedAnnealing(num_sweeps=30, num_reads=NUM_READS, beta_range=(beta, beta))
     reads = qama_jax.solve(jax.random.key(0), problem, solver).reads
     with pytest.raises(AssertionError):
         assert_samples_follow(reads, problem, 1.1 * beta)
@@ -82,9 +82,9 @@ def test_the_check_itself_can_fail():
 def test_fixed_temperature_is_boltzmann(name, update):
     problem = PROBLEMS[name]
     beta = temperature(problem)
-    settings = {"num_sweeps": 60, "num_reads": NUM_READS, "beta_range": (beta, beta)}
+    settings = {"num_sweeps": 30, "num_reads": NUM_READS, "beta_range": (beta, beta)}
     if update == "block":
-        solver = qama_jax.BlockGibbs(**settings | {"num_sweeps": 150})
+        solver = qama_jax.BlockGibbs(**settings | {"num_sweeps": 75})
     else:
         solver = qama_jax.SimulatedAnnealing(**settings, update=update)
     assert_samples_follow(qama_jax.solve(jax.random.key(1), problem, solver).reads, problem, beta)
@@ -96,7 +96,7 @@ def test_every_replica_of_the_ladder_is_boltzmann(name, update):
     problem = PROBLEMS[name]
     beta = temperature(problem)
     solver = qama_jax.ParallelTempering(
-        num_sweeps=100, num_replicas=3, num_reads=NUM_READS, beta_range=(beta / 3, 1.5 * beta), update=update
+        num_sweeps=40, num_replicas=3, num_reads=NUM_READS, beta_range=(beta / 3, 1.5 * beta), update=update
     )
     info = qama_jax.solve(jax.random.key(2), problem, solver).info
     np.testing.assert_allclose(info["beta"], beta * np.array([1 / 3, (1 / 2) ** 0.5, 1.5]), rtol=1e-5)
