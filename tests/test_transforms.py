@@ -9,6 +9,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coins import Coins
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from test_solvers import PROBLEMS, SOLVERS
@@ -181,8 +182,9 @@ class TestJax:
         assert_close(gradient(sharded), gradient(self.attend))
 
 
-@pytest.mark.parametrize("split", ["keys", "problems"])
-@pytest.mark.parametrize("make_problem", [PROBLEMS["qubo"], PROBLEMS["attention low-rank masked"]])
+@pytest.mark.parametrize(
+    ("split", "make_problem"), [("keys", PROBLEMS["qubo"]), ("problems", PROBLEMS["attention low-rank masked"])]
+)
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 @pytest.mark.usefixtures("strict")
 def test_every_solver_inside_shard_map(solver, make_problem, split):
@@ -254,7 +256,7 @@ class TestLinen:
     @pytest.fixture
     def make(self):
         linen = pytest.importorskip("qama_jax.linen")
-        return functools.partial(linen.QAMAAttention, num_heads=2, solver=SOLVER)
+        return functools.partial(linen.QAMAAttention, num_heads=2, solver=Coins())
 
     @staticmethod
     def rngs(seed=3):
