@@ -17,9 +17,11 @@ $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 demo: install
 	$(RUN) -m experiments.demo
 
+# The tests of a file share what they compile, and so a process.
 test: install
 	$(RUN) -m pytest -n 2 --dist loadfile
 
+# Long tests run optimised programs, as users do.
 test-slow: install
 	XLA_FLAGS= $(RUN) -m pytest -m slow
 

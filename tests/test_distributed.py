@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "experiments", "vit_cifar.py")
 MODEL = {
@@ -19,8 +18,6 @@ MODEL = {
     "num-heads": 2,
     "mlp-dim": 16,
 }
-
-pytestmark = pytest.mark.xdist_group("distributed")
 
 
 def start(run_dir, *options, devices=1):

@@ -20,9 +20,6 @@ import qama_jax
 DEVICES = 8
 FLAG = f"--xla_force_host_platform_device_count={DEVICES}"
 
-# One process computes all cases.
-pytestmark = pytest.mark.xdist_group("sharding")
-
 # A sequence over the devices: its read-out and length.
 TOKENS = {
     "512 tokens, energies": (qama_jax.EnergyReadout(), 512),

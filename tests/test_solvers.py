@@ -20,11 +20,7 @@ each_problem = pytest.mark.parametrize("make_problem", PROBLEMS.values(), ids=PR
 
 
 def parametrize_solvers(solvers):
-    """Over solvers; tests of one solver share a process, and so what it has compiled."""
-    return pytest.mark.parametrize(
-        "solver",
-        [pytest.param(solver, id=name, marks=pytest.mark.xdist_group(name)) for name, solver in solvers.items()],
-    )
+    return pytest.mark.parametrize("solver", solvers.values(), ids=solvers.keys())
 
 
 each_solver = parametrize_solvers(SOLVERS)
