@@ -87,7 +87,8 @@ def test_sweeps_are_as_one_bit_after_another(pair):
     sweeper = make_sweeper(problem)
     state = sweeper.arrange(jnp.asarray(bits))
     np.testing.assert_array_equal(sweeper.restore(state, (n,)), bits)
-    noise = np.random.default_rng(2).normal(0, 5, state.shape).astype(np.float32)
+    steps, size = sweeper.shape
+    noise = np.random.default_rng(2).normal(0, 5, (steps, len(bits), size)).astype(np.float32)
 
     def choose(noise, bits, field):
         return jnp.where(field > noise, 1 - bits, 0)
@@ -97,7 +98,7 @@ def test_sweeps_are_as_one_bit_after_another(pair):
 
     linear = np.asarray(problem.linear, float)
     x, visited = bits.astype(float), []
-    for step, slot in np.argwhere(np.asarray(sweeper.exists)):
+    for step, slot in np.argwhere(np.asarray(sweeper.bits) >= 0):
         bit = int(sweeper.bits[step, slot])
         x[:, bit] = (4 * x @ matrix[bit] + linear[bit] > noise[step, :, slot]) * (1 - x[:, bit])
         visited.append(bit)
@@ -141,7 +142,7 @@ def test_solving_a_batch(batch):
     """Each problem is at a local minimum of its own at the end of a cold run, and its energy is the problem's."""
     problems, stacked = batch
     solver = qama_jax.SimulatedAnnealing(num_sweeps=60, num_reads=2, beta_range=(0.01, 10.0))
-    visited = jax.vmap(lambda problem: jnp.sum(make_sweeper(problem).exists))(stacked)
+    visited = jax.vmap(lambda problem: jnp.sum(make_sweeper(problem).bits >= 0))(stacked)
     np.testing.assert_array_equal(visited, [220] * 3)
     keys = jax.random.split(jax.random.key(0), len(problems))
     solutions = jax.jit(jax.vmap(qama_jax.solve, in_axes=(0, 0, None)), static_argnums=2)(keys, stacked, solver)

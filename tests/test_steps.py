@@ -11,6 +11,7 @@ import scipy.special
 import scipy.stats
 
 import qama_jax
+from qama_jax.sampling import noise
 from qama_jax.sampling.descent import descend
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -200,7 +201,8 @@ def heat_bath(beta):
 
 def sweep_noise(draw, key, reference, replicas):
     heads = 1 if len(reference.shape) == 1 else reference.shape[0]
-    return np.asarray(draw(key, (len(reference.colors), replicas, heads)), np.float64)
+    draw_step = jax.vmap(lambda seed: draw(seed, (replicas, heads), jnp.float32))
+    return np.asarray(draw_step(noise.draw_seeds(key, len(reference.colors))), np.float64)
 
 
 @each_problem
@@ -209,8 +211,8 @@ def test_simulated_annealing(problem, reference, update):
     """Metropolis accepts with probability min(1, exp(-β ΔE)), heat-bath draws 1 with probability σ(β field)."""
     solver = qama_jax.SimulatedAnnealing(num_reads=6, update=update)
     bits = draw_bits(reference, 6)
-    rule, noise = (metropolis, jax.random.exponential) if update == "metropolis" else (heat_bath, jax.random.logistic)
-    expected = sweep(reference, bits, sweep_noise(noise, KEY, reference, 6), rule(np.full(6, 0.4)))
+    rule, draw = (metropolis, noise.exponential) if update == "metropolis" else (heat_bath, noise.logistic)
+    expected = sweep(reference, bits, sweep_noise(draw, KEY, reference, 6), rule(np.full(6, 0.4)))
     assert (expected != bits).any()
     transition = solver.arrange(problem)
     state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits)), 0.4)
@@ -262,7 +264,7 @@ def test_block_gibbs_of_what_is_no_square():
     """A heat-bath of each colour."""
     problem, reference = PROBLEMS["ising"]
     solver, bits = qama_jax.BlockGibbs(num_reads=5), draw_bits(reference, 5)
-    expected = sweep(reference, bits, sweep_noise(jax.random.logistic, KEY, reference, 5), heat_bath(np.full(5, 0.4)))
+    expected = sweep(reference, bits, sweep_noise(noise.logistic, KEY, reference, 5), heat_bath(np.full(5, 0.4)))
     assert (expected != bits).any()
     transition = solver.arrange(problem)
     state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits)), 0.4)
@@ -273,14 +275,14 @@ class TestParallelTempering:
     @each_problem
     def test_step(self, problem, reference):
         """A sweep, the lowest state of each ladder, and Hukushima and Nemoto's exchanges of the pairs of a parity."""
-        solver = qama_jax.ParallelTempering(num_replicas=4, num_reads=5, beta_range=(0.05, 1.6))
+        solver = qama_jax.ParallelTempering(num_replicas=4, num_reads=5, beta_range=(0.05, 6.4))
         ladder = solver.arrange(problem)
-        beta = 0.05 * 32 ** (np.arange(4) / 3)
+        beta = 0.05 * 128 ** (np.arange(4) / 3)
         close(ladder.beta, beta)
         bits = draw_bits(reference, 20)
         flip_key, exchange_key = jax.random.split(KEY)
-        noise = sweep_noise(jax.random.exponential, flip_key, reference, 20)
-        swept = sweep(reference, bits, noise, metropolis(np.tile(beta, 5))).reshape(5, 4, *reference.shape)
+        drawn = sweep_noise(noise.exponential, flip_key, reference, 20)
+        swept = sweep(reference, bits, drawn, metropolis(np.tile(beta, 5))).reshape(5, 4, *reference.shape)
         energies = np.array([[reference.energy(state) for state in read] for read in swept])
         lowest = np.array([1e6, -1e6, 1e6, 1e6, 1e6])
         best = swept[:, 0].copy()
@@ -333,7 +335,7 @@ class TestPathIntegralAnnealing:
         solver, weight, binding = qama_jax.PathIntegralAnnealing(num_reads=2, num_slices=4), 0.3, 0.6
         slices = solver.arrange(problem)
         bits = draw_bits(reference, 8)
-        noise = sweep_noise(jax.random.logistic, KEY, reference, 8)
+        drawn = sweep_noise(noise.logistic, KEY, reference, 8)
         expected = bits.copy().reshape(2, 4, -1)
         for color, members in enumerate(reference.colors):
             before = expected.copy()
@@ -343,9 +345,9 @@ class TestPathIntegralAnnealing:
                     field = reference.field(before[read, k].astype(np.float64)).reshape(-1)
                     spins = 2 * expected[read].astype(int) - 1
                     for member in members:
-                        head = member // (row.size // noise.shape[-1])
+                        head = member // (row.size // drawn.shape[-1])
                         neighbours = spins[k - 1, member] + spins[(k + 1) % 4, member]
-                        drive = weight * field[member] + 2 * binding * neighbours + noise[color, read * 4 + k, head]
+                        drive = weight * field[member] + 2 * binding * neighbours + drawn[color, read * 4 + k, head]
                         row[member] = (drive > 0) & reference.free[member]
         expected = expected.reshape(2, 4, *reference.shape)
         state, _ = take_step(solver, problem, slices.sweeper.arrange(jnp.asarray(bits)), (weight, binding))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# What starting a step costs, in bits moved.
-_STEP_COST = 64
+# What moving a bit and starting a step cost, in neighbours read.
+_BIT_COST, _STEP_COST = 8, 512
 
 
 def color_bits(neighbors: Sequence[np.ndarray]) -> np.ndarray:
@@ -31,41 +31,34 @@ def color_bits(neighbors: Sequence[np.ndarray]) -> np.ndarray:
     return np.array(colors)
 
 
-def plan_steps(
-    neighbors: Sequence[np.ndarray], first_extra: np.ndarray, extra: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The steps of a sweep, each some bits of one colour, and the lists of neighbours that they read.
+def plan_steps(neighbors: Sequence[np.ndarray]) -> np.ndarray:
+    """The steps of a sweep, each some bits of one colour and of about as many neighbours.
 
     Args:
       neighbors: of each bit, the bits that it is coupled to.
-      first_extra: [n], of each bit, its first list besides the one of its own number.
-      extra: [n], how many such lists follow each other.
 
     Returns:
-      Bits int32 [steps, size], and their lists besides the first int32 [steps, capacity]; -1 where there are fewer.
+      Bits int32 [steps, size], -1 where there are fewer.
     """
-    colors = color_bits(neighbors)
-    counts = np.bincount(colors)
-    sizes = np.unique(-(-counts[:, None] // np.arange(1, 33)[None]))
-    costs = [np.sum(-(-counts // size)) * (size + _STEP_COST) for size in sizes]
+    colors, degrees = color_bits(neighbors), np.array([len(bits) for bits in neighbors])
+    # Most neighbours first, so that the longest list of a step is hardly longer than the shortest.
+    order = np.lexsort((-degrees, colors))
+    by_color = np.split(order, np.cumsum(np.bincount(colors))[:-1])
+    largest = max(map(len, by_color))
+    sizes = np.unique(-(-largest // 2 ** np.arange(largest.bit_length() + 1)))
+    costs = [_cost(degrees, _cut(by_color, size), size) for size in sizes.tolist()]
     size = int(sizes[np.argmin(costs)])
-    # Few lists a step: all steps are padded to the same number.
-    capacity = max(int(extra.max()), min(size, int(extra.sum())))
-    steps, lists = [], []
-    for color in range(len(counts)):
-        steps.append([])
-        lists.append([])
-        for bit in np.flatnonzero(colors == color).tolist():
-            if len(steps[-1]) == size or len(lists[-1]) + extra[bit] > capacity:
-                steps.append([])
-                lists.append([])
-            steps[-1].append(bit)
-            lists[-1].extend(range(first_extra[bit], first_extra[bit] + extra[bit]))
-    return _padded(steps), _padded(lists)
-
-
-def _padded(rows: list[list[int]]) -> np.ndarray:
-    padded = np.full((len(rows), max(map(len, rows))), -1, np.int32)
-    for row, entries in zip(padded, rows, strict=True):
-        row[: len(entries)] = entries
+    steps = _cut(by_color, size)
+    padded = np.full((len(steps), size), -1, np.int32)
+    for row, bits in zip(padded, steps, strict=True):
+        row[: len(bits)] = bits
     return padded
+
+
+def _cut(by_color: list[np.ndarray], size: int) -> list[np.ndarray]:
+    return [bits[start : start + size] for bits in by_color for start in range(0, len(bits), size)]
+
+
+def _cost(degrees: np.ndarray, steps: list[np.ndarray], size: int) -> int:
+    """Neighbours read, those of padding included, and what else a bit and a step take."""
+    return sum(size * (int(degrees[bits[0]]) + _BIT_COST) + _STEP_COST for bits in steps)

@@ -38,7 +38,9 @@ class SparseCouplings:
       weights: [width, lists], their values, 0 where a list is shorter.
       owners: int32 [lists - n], the rows that the lists from n on belong to.
       steps: int32 [steps, size], the bits that a step moves, -1 where there are fewer.
-      step_lists: int32 [steps, capacity], the lists of those bits from n on, -1 where there are fewer.
+      step_entries: int32 [chunks, unroll, size], the entries of those bits' rows by their place in the flattened
+        lists, -1 where a row has fewer; as many chunks for each step as its longest row needs, one at least.
+      step_chunks: int32 [steps], how many that are.
     """
 
     diagonal: Float[Array, "n"]
@@ -46,7 +48,8 @@ class SparseCouplings:
     weights: Float[Array, "width lists"]
     owners: Int[Array, "extra"]
     steps: Int[Array, "steps size"]
-    step_lists: Int[Array, "steps capacity"]
+    step_entries: Int[Array, "chunks unroll size"]
+    step_chunks: Int[Array, "steps"]
 
     @classmethod
     def from_pairs(cls, diagonal: np.ndarray, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, dtype):
@@ -66,8 +69,9 @@ class SparseCouplings:
         weights = np.zeros(neighbors.shape, dtype)
         neighbors[place % width, lists] = tails
         weights[place % width, lists] = entries
-        steps, step_lists = plan_steps(np.split(tails, np.cumsum(degrees)[:-1]), first_extra, extra)
-        arrays = (diagonal.astype(dtype), neighbors, weights, owners.astype(np.int32), steps, step_lists)
+        steps = plan_steps(np.split(tails, np.cumsum(degrees)[:-1]))
+        step_entries, step_chunks = _chunks(steps, degrees, heads, place, place % width * neighbors.shape[1] + lists)
+        arrays = (diagonal.astype(dtype), neighbors, weights, owners.astype(np.int32), steps, step_entries, step_chunks)
         return cls(*map(jnp.asarray, arrays))
 
     @property
@@ -123,6 +127,21 @@ def list_width(degrees: np.ndarray) -> int:
     width = max(1, min(int(degrees.max()), _SKEW * -(-int(degrees.sum()) // len(degrees))))
     loops = -(-width // _UNROLL)
     return loops * -(-width // loops)
+
+
+def _chunks(
+    steps: np.ndarray, degrees: np.ndarray, rows: np.ndarray, place: np.ndarray, entries: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`step_entries` and `step_chunks`, from the row of each entry and its place within."""
+    unroll = max(1, min(_UNROLL, int(degrees.max())))
+    longest = np.max(np.where(steps >= 0, degrees[steps], 0), axis=1)
+    step_chunks = np.maximum(-(-longest // unroll), 1).astype(np.int32)
+    step, slot = (np.zeros(len(degrees), int) for _ in range(2))
+    step[steps[steps >= 0]], slot[steps[steps >= 0]] = np.nonzero(steps >= 0)
+    step_entries = np.full((step_chunks.sum(), unroll, steps.shape[1]), -1, np.int32)
+    first = np.cumsum(step_chunks) - step_chunks
+    step_entries[first[step[rows]] + place // unroll, place % unroll, slot[rows]] = entries
+    return step_entries, step_chunks
 
 
 def is_worth_it(terms: Terms) -> bool:

@@ -46,7 +46,7 @@ def stack_problems(problems: Sequence[Quadratic]) -> Any:
 def _stack(path: tuple[Any, ...], *leaves: Array) -> Array:
     """Leaves as one array, each filled up to the largest of them."""
     shape = np.max([leaf.shape for leaf in leaves], axis=0).astype(int)
-    fill = -1 if path[-1].name in ("steps", "step_lists") else 0
+    fill = -1 if path[-1].name in ("steps", "step_entries") else 0
     stacked = np.full((len(leaves), *shape), fill, leaves[0].dtype)
     for index, leaf in enumerate(leaves):
         stacked[index, *(slice(length) for length in leaf.shape)] = leaf

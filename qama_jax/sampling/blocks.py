@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.problems.base import Bits, register_pytree
 from qama_jax.problems.coupling import CouplingFactor
+from qama_jax.sampling.noise import draw_seeds, logistic
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
 from qama_jax.sampling.sweeps import Sweeper
 
@@ -96,10 +97,8 @@ class ColorBlocks:
     ) -> Float[Array, "replicas steps bits"]:
         """Draws the bits block by block, given all others: heat-bath, exact at any fixed beta."""
         state = jnp.swapaxes(state, 0, 1)
-        noise = jax.random.logistic(key, state.shape, state.dtype)
 
-        def choose(noise, bits, field):
-            del bits
-            return (beta[:, None] * field + noise > 0).astype(field.dtype)
+        def choose(seed, bits, field):
+            return (beta[:, None] * field + logistic(seed, bits.shape, field.dtype) > 0).astype(field.dtype)
 
-        return jnp.swapaxes(self.sweeper.sweep(state, noise, choose), 0, 1)
+        return jnp.swapaxes(self.sweeper.sweep(state, draw_seeds(key, self.sweeper.shape[0]), choose), 0, 1)

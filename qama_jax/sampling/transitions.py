@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Literal, Protocol
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.sampling import noise
 from qama_jax.sampling.arrangement import make_blocks, make_sweeper
 from qama_jax.sampling.blocks import Blocks, ColorBlocks
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
@@ -58,21 +59,27 @@ class _Sweep:
     def exchange(self, state: Float[Array, "colors replicas heads"], order: Array) -> Array:
         return state[:, order]
 
+    def _sweep(
+        self, key: Key[Array, ""], state: Array, draw: Callable[..., Array], rule: Callable[..., Array]
+    ) -> Array:
+        def choose(seed, bits, field):
+            return rule(draw(seed, bits.shape, field.dtype), bits, field)
+
+        return self.sweeper.sweep(state, noise.draw_seeds(key, self.sweeper.shape[0]), choose)
+
 
 class HeatBath(_Sweep):
     """Every bit drawn from its distribution given all others: 1 with probability `1 / (1 + exp(-β field))`."""
 
     def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
-        noise = jax.random.logistic(key, state.shape, state.dtype)
-        return self.sweeper.sweep(state, noise, functools.partial(heat_bath, beta))
+        return self._sweep(key, state, noise.logistic, functools.partial(heat_bath, beta))
 
 
 class Metropolis(_Sweep):
     """Every bit proposed to flip, accepted with probability `min(1, exp(-β ΔE))`."""
 
     def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
-        noise = jax.random.exponential(key, state.shape, state.dtype)
-        return self.sweeper.sweep(state, noise, functools.partial(metropolis, beta))
+        return self._sweep(key, state, noise.exponential, functools.partial(metropolis, beta))
 
 
 def heat_bath(beta: Float[Array, "replicas"], noise: Array, bits: Array, field: Array) -> Array:

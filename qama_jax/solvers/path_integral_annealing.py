@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.arrangement import make_sweeper
+from qama_jax.sampling.noise import draw_seeds, logistic
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
 from qama_jax.sampling.sweeps import Sweeper
 from qama_jax.solvers.base import check_count, check_positive, start_bits
@@ -95,7 +96,8 @@ class PathIntegralAnnealing(IterativeSolver):
         weight, binding = row
         even = jnp.arange(self.num_slices) % 2 == 0
 
-        def choose(noise, bits, field):
+        def choose(seed, bits, field):
+            noise = logistic(seed, bits.shape, field.dtype)
             chains = (self.num_reads, self.num_slices, -1)
             drive = (weight * field + noise).reshape(chains)
             spins = (2 * bits - 1).reshape(chains)
@@ -105,8 +107,7 @@ class PathIntegralAnnealing(IterativeSolver):
                 spins = jnp.where(turn[None, :, None], drawn, spins)
             return ((1 + spins) / 2).reshape(bits.shape)
 
-        noise = jax.random.logistic(key, state.shape, state.dtype)
-        return slices.sweeper.sweep(state, noise, choose), None
+        return slices.sweeper.sweep(state, draw_seeds(key, slices.sweeper.shape[0]), choose), None
 
     def bits(self, slices: _Slices, state: Array) -> Bits:
         bits = self._by_read(slices, state)
