@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from experiments import benchmark_tables as benchmarks
+from experiments import general_tables as general
 from experiments.reproduce.results import make_tables, read_results
 
 _ROOT = Path(__file__).parent.parent
@@ -47,6 +48,11 @@ TABLES = {
     "solver": benchmarks.solver_table,
     "peers": benchmarks.peers_table,
     "cuts": benchmarks.cuts_table,
+    "general_cuts": general.equal_time_table,
+    "general_sweeps": general.sparse_sweep_table,
+    "general_optima": general.small_optima_table,
+    "general_tts": general.time_to_solution_table,
+    "general_file": general.command_line_table,
     "softmax": benchmarks.softmax_table,
     "scaling": benchmarks.scaling_table,
     "training": benchmarks.training_table,

@@ -10,6 +10,9 @@ import numpy as np
 from qama_jax import Ising, Qubo
 from qama_jax.problems.files import read_problem
 
+# Instances by their names, each with its best known energy.
+Found = dict[str, tuple[Qubo | Ising, float]]
+
 
 def names(folder: Path) -> list[str]:
     """The names of the instances, in the order of the manifest.
@@ -31,10 +34,7 @@ def load(folder: Path, name: str) -> tuple[Qubo | Ising, float]:
     Raises:
       ValueError: if the manifest has no such instance, or one of an unknown format.
     """
-    entries = {entry["name"]: entry for entry in _manifest(folder)}
-    if name not in entries:
-        raise ValueError(f"name must be one of {', '.join(entries)}, got {name!r}")
-    entry = entries[name]
+    entry = _entry(folder, name)
     if entry["format"] not in _READERS:
         raise ValueError(
             f"{folder / 'manifest.json'}: the format of {name} must be one of {', '.join(_READERS)}, "
@@ -43,6 +43,22 @@ def load(folder: Path, name: str) -> tuple[Qubo | Ising, float]:
     best = float(entry["best"])
     problem = _READERS[entry["format"]](folder / entry["file"])
     return problem, -best if entry["objective"] == "max_cut" else best
+
+
+def path(folder: Path, name: str) -> Path:
+    """The file of an instance.
+
+    Raises:
+      ValueError: if the manifest has no such instance.
+    """
+    return folder / _entry(folder, name)["file"]
+
+
+def _entry(folder: Path, name: str) -> dict[str, Any]:
+    entries = {entry["name"]: entry for entry in _manifest(folder)}
+    if name not in entries:
+        raise ValueError(f"name must be one of {', '.join(entries)}, got {name!r}")
+    return entries[name]
 
 
 def _manifest(folder: Path) -> list[dict[str, Any]]:
