@@ -282,7 +282,6 @@ MUTATIONS = {
     "sampling/noise.py": [
         ("place * _GOLDEN + seed[0]", "place * _GOLDEN"),
         (" + seed[1])", ")"),
-        ("(x ^ (x >> 16)) *", "x *"),
         ("hashed >> 9", "hashed >> 10"),
         ("np.float32(0.5)", "np.float32(0)"),
         ("-jnp.log(uniform(seed", "-jnp.log1p(uniform(seed"),
