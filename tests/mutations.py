@@ -294,6 +294,7 @@ MUTATIONS = {
         ("fori_loop(first + 1, end,", "fori_loop(first + 1, end - 1,"),
         ("(x, index * size, size)", "(x, 0 * index, size)"),
         ("jnp.where(entries >= 0, couplings", "jnp.where(entries > 0, couplings"),
+        ("jnp.where(entries >= 0, couplings", "jnp.where(entries >= -1, couplings"),
     ],
     "problems/sparse.py": [
         (

@@ -106,6 +106,16 @@ def test_sweeps_are_as_one_bit_after_another(pair):
     np.testing.assert_array_equal(after, x)
 
 
+def test_sweeps_are_over_every_coupling_once():
+    """Also where the first and the last entry of the lists are couplings, and rows between are shorter."""
+    matrix = couplings(150, 0, hub=7) + np.diag(np.ones(149), 1) + np.diag(np.ones(149), -1)
+    problem = qama_jax.Ising(scipy.sparse.csr_array(matrix))
+    weights = np.asarray(problem.couplings.weights)
+    assert weights[0, 0] != 0
+    assert weights[-1, -1] != 0
+    assert np.count_nonzero(make_sweeper(problem).weights) == np.count_nonzero(matrix)
+
+
 def test_coupled_bits_have_different_colors():
     matrix = couplings(150, 1500)
     colors = color_bits([np.flatnonzero(row) for row in matrix])
