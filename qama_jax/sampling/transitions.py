@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -62,10 +63,16 @@ class _Sweep:
     def _sweep(
         self, key: Key[Array, ""], state: Array, draw: Callable[..., Array], rule: Callable[..., Array]
     ) -> Array:
+        seeds = noise.draw_seeds(key, self.sweeper.shape[0])
+        if isinstance(self.sweeper, Sweeper):
+            # Steps are so small that each operation more in them costs: all numbers at once.
+            drawn = jax.vmap(lambda seed: draw(seed, state.shape[1:], state.dtype))(seeds)
+            return self.sweeper.sweep(state, drawn, rule)
+
         def choose(seed, bits, field):
             return rule(draw(seed, bits.shape, field.dtype), bits, field)
 
-        return self.sweeper.sweep(state, noise.draw_seeds(key, self.sweeper.shape[0]), choose)
+        return self.sweeper.sweep(state, seeds, choose)
 
 
 class HeatBath(_Sweep):
