@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+OLDEST := .venv-oldest
 
-.PHONY: install demo test test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-general benchmark-precision
+.PHONY: install demo test test-oldest test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-general benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -20,6 +21,17 @@ demo: install
 # The tests of a file share what they compile, and so a process.
 test: install
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+# With the lowest versions that pyproject.toml allows of what the package itself needs, on any Python >= 3.11.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup
+
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" | sed 's/>=/==/' > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST)/constraints.txt --editable '.[test]'
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps kaiwu-community==1.0.7
+	touch $@
 
 # Long tests run optimised programs, as users do.
 test-slow: install
@@ -41,6 +53,7 @@ lint: install
 benchmark-solver: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'
 	$(RUN) -m experiments.benchmarks.solver
+	$(RUN) -m experiments.benchmarks.token_kinds
 
 benchmark-family: install
 	$(RUN) -m experiments.benchmarks.family
