@@ -24,7 +24,7 @@ test: install
 
 # With the lowest versions that pyproject.toml allows of what the package itself needs, on any Python >= 3.11.
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile
 
 $(OLDEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(OLDEST)

@@ -253,7 +253,9 @@ MUTATIONS = {
         ("return 1 - x, (1 - 2 * x) * field", "return 1 - x, (2 * x - 1) * field"),
     ],
     "problems/quadratic.py": [
-        ("strongest * jnp.sqrt(jnp.sum(squares) / coupled)", "strongest * jnp.sqrt(jnp.sum(squares))"),
+        ("strongest * jnp.sqrt(_mean_positive(squares))", "strongest * jnp.sqrt(jnp.sum(squares))"),
+        ("jnp.minimum(of_lightest, harmonic)", "of_lightest"),
+        ("jnp.minimum(of_lightest, harmonic)", "harmonic"),
         ("abs(self._factor) * strongest", "strongest"),
         ("_smallest_positive(couplings), _smallest", "jnp.min(couplings), _smallest"),
         ("jnp.max(sums + centre)", "jnp.max(centre)"),

@@ -30,6 +30,12 @@ class Quadratic:
         """Root-mean-square norm of the rows of C, over the bits that are free."""
         return np.sqrt((self.couplings**2).sum() / self.free.sum())
 
+    def smallest_field(self):
+        """The lesser of r²/(scale √n), r the smallest norm of a row, and of the harmonic mean of half the couplings."""
+        norms = np.linalg.norm(self.couplings, axis=1)
+        terms = np.abs(self.couplings[self.couplings != 0]) / 2
+        return min(norms[norms > 0].min() ** 2 / (self.scale() * np.sqrt(norms.size)), 1 / np.mean(1 / terms))
+
     def states(self):
         """All states of the bits that are free, [states, *shape]."""
         states = oracle.all_states(int(self.free.sum()))

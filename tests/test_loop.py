@@ -205,14 +205,25 @@ class TestScales:
         smallest, largest = problem.flip_energy_range()
         changes = np.array([np.abs(reference.field(state)).max() for state in reference.states().astype(float)])
         assert changes.max() <= largest * (1 + 1e-5)
-        floor = reference.scale() / np.sqrt(reference.linear.size)
         if isinstance(problem, qama_jax.AttentionHamiltonian):
-            close(smallest, floor)
+            close(smallest, reference.scale() / np.sqrt(reference.linear.size))
         else:
             centre = np.abs(reference.field(np.full(6, 0.5)))
             close(largest, (np.abs(reference.couplings).sum(0) / 2 + centre).max())
             terms = np.append(np.abs(reference.couplings[reference.couplings != 0]) / 2, centre)
-            close(smallest, max(terms.min(), floor))
+            close(smallest, max(terms.min(), reference.smallest_field()))
+
+    def test_smallest_flip_energy_of_penalties(self):
+        """Of a slack bit of weight 1 beside items: (Σ w x - c)² costs 1 where it is off by 1, halved as by spins."""
+        weights = np.array([1, 2, 4, 8, 13, 17, 19, 20], np.float32)
+        matrix = np.outer(weights, weights) - 2 * weights.sum() / 2 * np.diag(weights)
+        smallest, _ = qama_jax.Qubo(matrix).flip_energy_range()
+        assert 1 <= smallest <= 4
+        centers = np.random.default_rng(0).random((8, 2))
+        distances = np.linalg.norm(centers[:, None] - centers, axis=-1)
+        blocks = np.kron(np.eye(8), 10 * (1 - np.eye(4))) + np.kron(distances, np.eye(4))
+        smallest, _ = qama_jax.Qubo(blocks / 2).flip_energy_range()
+        assert distances[distances > 0].min() / 2 <= smallest <= np.median(distances)
 
     def test_smallest_flip_energy_of_integers(self):
         """That of one coupling, where it is above the floor; terms that are not there do not count."""

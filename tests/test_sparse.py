@@ -72,7 +72,11 @@ def test_scales(pair):
     coupled = 4 * matrix
     scale = np.sqrt(np.sum(coupled**2) / np.sum(np.any(coupled != 0, axis=1)))
     centre = np.abs(2 * biases)
-    smallest = max(min(2.0, centre[centre > 0].min()), scale / np.sqrt(len(matrix)))
+    rows = np.linalg.norm(coupled, axis=1)
+    floor = min(
+        rows[rows > 0].min() ** 2 / (scale * np.sqrt(len(matrix))), 1 / np.mean(2 / np.abs(coupled[matrix != 0]))
+    )
+    smallest = max(min(2.0, centre[centre > 0].min()), floor)
     largest = np.max(np.abs(coupled).sum(axis=0) / 2 + centre)
     found = jax.jit(lambda *problems: [(p.coupling_scale(), *p.flip_energy_range()) for p in problems])(problem, qubo)
     np.testing.assert_allclose(found, [(scale, smallest, largest)] * 2, rtol=1e-5)

@@ -83,7 +83,7 @@ class TestSimulatedBifurcation:
     def test_start(self):
         problem, reference = PROBLEMS["ising"]
         bits = draw_bits(reference, 1)[0]
-        for settings, amplitude in (({}, 0.1), ({"num_reads": 2}, 1.0), ({"initial_amplitude": 0.3}, 0.3)):
+        for settings, amplitude in (({}, 0.1), ({"num_reads": 2}, 3.0), ({"initial_amplitude": 0.3}, 0.3)):
             solver = qama_jax.SimulatedBifurcation(**settings)
             many = jax.vmap(lambda key, s=solver: s.init(key, s.arrange(problem), None))(jax.random.split(KEY, 200))
             for values in many:

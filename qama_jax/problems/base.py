@@ -83,8 +83,10 @@ class Problem(abc.ABC):
         """Smallest and largest energy change that one flip is likely to make: the scales of an annealing schedule.
 
         The largest is a bound over all states. The smallest is that of one coupling or field alone, but not less than
-        `coupling_scale / √n`, the scale of the smallest of n fields in a low-energy state: where couplings are real
-        numbers, the smallest of them says nothing.
+        the scale of the smallest of n fields in a low-energy state, as the smallest of many real numbers says nothing:
+        `coupling_scale / √n` for bits that are alike. Penalties make bits and couplings unlike, and then it is less:
+        r² / (coupling_scale √n) with the smallest norm r of a row, which is the coupling of the two lightest bits where
+        couplings are products; and the harmonic mean of the couplings, where an objective is weaker than penalties.
         """
 
     def lowest_eigenvalue(self) -> Float[Array, ""]:

@@ -1,6 +1,5 @@
 """What Qubo and Ising share: a matrix, dense or sparse, and the host's own values of it."""
 
-import math
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -88,18 +87,17 @@ class Quadratic(Problem):
         return matrix.scaled(self._factor, jnp.zeros_like(matrix.diagonal))
 
     def coupling_scale(self) -> Float[Array, ""]:
+        strongest, squares = self._squared_rows()
+        return strongest * jnp.sqrt(_mean_positive(squares))
+
+    def _squared_rows(self) -> tuple[Float[Array, ""], Float[Array, "n"]]:
+        """The strongest coupling, and the squared norm of each row of C over its square, which does not overflow."""
         matrix = self._matrix
-        if isinstance(matrix, SparseCouplings):
-            strongest = jnp.max(jnp.abs(matrix.weights))
-            weights = matrix.weights / jnp.where(strongest > 0, strongest, 1)
-            squares = matrix.row_sums(weights**2)
-        else:
-            entries = without_diagonal(matrix)
-            strongest = jnp.max(jnp.abs(entries))
-            squares = jnp.sum((entries / jnp.where(strongest > 0, strongest, 1)) ** 2, axis=0)
-        # Squares of the entries over the largest, which do not overflow.
-        coupled = jnp.maximum(jnp.sum(squares > 0, dtype=self.dtype), 1)
-        return abs(self._factor) * strongest * jnp.sqrt(jnp.sum(squares) / coupled)
+        entries = matrix.weights if isinstance(matrix, SparseCouplings) else without_diagonal(matrix)
+        strongest = jnp.max(jnp.abs(entries))
+        squares = (entries / jnp.where(strongest > 0, strongest, 1)) ** 2
+        rows = matrix.row_sums(squares) if isinstance(matrix, SparseCouplings) else jnp.sum(squares, axis=0)
+        return abs(self._factor) * strongest, rows
 
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         centre = jnp.abs(self.field(jnp.full(self.shape, 0.5, self.dtype)))
@@ -111,8 +109,17 @@ class Quadratic(Problem):
             couplings = jnp.abs(self.as_matrix()) / 2
             sums = jnp.sum(couplings, axis=0)
         smallest = jnp.minimum(_smallest_positive(couplings), _smallest_positive(centre))
-        floor = self.coupling_scale() / math.sqrt(centre.size)
+        floor = self._smallest_field(couplings)
         return jnp.maximum(jnp.where(jnp.isinf(smallest), 0, smallest), floor), jnp.max(sums + centre)
+
+    def _smallest_field(self, couplings: Float[Array, "..."]) -> Float[Array, ""]:
+        """See `Problem.flip_energy_range`; `couplings` are half of those of bits, in magnitude."""
+        strongest, squares = self._squared_rows()
+        mean, lightest = _mean_positive(squares), jnp.min(jnp.where(squares > 0, squares, jnp.max(squares)))
+        of_lightest = strongest * lightest / jnp.sqrt(jnp.where(mean > 0, mean, 1) * squares.size)
+        inverse = jnp.where(couplings > 0, strongest / jnp.where(couplings > 0, couplings, 1), 0)
+        harmonic = strongest / jnp.where(strongest > 0, _mean_positive(inverse), 1)
+        return jnp.minimum(of_lightest, harmonic)
 
     def terms(self) -> Terms:
         """The energy term by term, on the host: with the numbers that the problem was made from, before rounding.
@@ -289,3 +296,7 @@ def edge_size(rows: Any, columns: Any, linear: Any, size: int | None) -> int:
 
 def _smallest_positive(values: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.min(jnp.where(values > 0, values, jnp.inf))
+
+
+def _mean_positive(values: Float[Array, "..."]) -> Float[Array, ""]:
+    return jnp.sum(values) / jnp.maximum(jnp.sum(values > 0, dtype=values.dtype), 1)

@@ -43,6 +43,7 @@ class SimulatedBifurcation(IterativeSolver):
     Args:
       num_steps: steps of integration. None means 20 for attention problems of 192 tokens or more, which settle sooner,
         and 60 for all others; beyond, more hardly lower the energies of attention problems, but more reads do.
+        On tokens in few clusters or with near-duplicates, where groups of bits move as one, only more reads do.
       num_reads: independent runs; the best is the solution.
       mode: "ballistic" or "discrete".
       heating: γ, 0 for none.
@@ -52,8 +53,9 @@ class SimulatedBifurcation(IterativeSolver):
       pump: schedule of a in units of the threshold of a free oscillator, a tuple (linear between its values) or a
         function of the fraction done. Ending below 1, oscillators that the couplings hold near 0 stay undecided
         longer, and the descent places them.
-      initial_amplitude: positions and momenta start uniform in ± this. None means 0.1 for a single read, and 1 for
-        several, which have to differ to be worth their cost. In a warm start positions have the signs of the bits.
+      initial_amplitude: positions and momenta start uniform in ± this. None means 0.1 for a single read, and 3 for
+        several, which have to differ to be worth their cost: most oscillators then meet a wall in the first step.
+        In a warm start positions have the signs of the bits.
       max_descent_steps: limit of the descent; a step costs about as much as one of the dynamics.
       record_energy: adds `energy_trace` [num_reads, num_steps], of the signs, to the info.
 
@@ -108,7 +110,7 @@ class SimulatedBifurcation(IterativeSolver):
         return evaluate(self.pump, self.num_steps or (20 if is_long else 60), problem.dtype)
 
     def init(self, key: Key[Array, ""], relaxed: Relaxation, bits: Bits | None) -> _State:
-        amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 1.0)
+        amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 3.0)
         problem = relaxed.problem
         x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), problem.dtype, -1, 1)
         return _State(x if bits is None else jnp.abs(x) * (2 * bits.astype(x.dtype) - 1), y)
