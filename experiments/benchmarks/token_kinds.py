@@ -1,0 +1,103 @@
+"""Quality of the default solver on tokens as training makes them: clustered, near-duplicate, heavy-tailed.
+
+    python -m experiments.benchmarks.token_kinds
+
+The gap of a problem is (E - E_ref)/|E_ref|, E_ref the lowest energy of 16 reads of 400 sweeps by dwave-samplers and of
+all solvers of the table. Times are of the processor, which a busy machine does not lengthen, solvers in turn.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.solver import hash_of, reference_energies
+from experiments.results import provenance, write_json
+from qama_jax import AttentionHamiltonian, SimulatedAnnealing, SimulatedBifurcation, attention_hamiltonian, solve
+
+KINDS = ("normal", "clustered", "near-duplicate", "heavy-tailed")
+SHAPES = ((3, 100, 12), (8, 49, 8))
+SOLVERS = {
+    "bifurcation, 1 read": SimulatedBifurcation(),
+    "bifurcation, 4 reads": SimulatedBifurcation(num_reads=4),
+    "bifurcation, 16 reads": SimulatedBifurcation(num_reads=16),
+    "annealing, 1 read": SimulatedAnnealing(),
+    "annealing, 10 reads": SimulatedAnnealing(num_reads=10),
+}
+_REPEATS = 3
+
+_solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
+
+
+def make_problems(kind: str, shape: tuple[int, int, int], count: int, seed: int = 0) -> AttentionHamiltonian:
+    """A batch of Hamiltonians; values and W_ε are normal but where tokens are heavy-tailed.
+
+    Args:
+      kind: "normal"; "clustered", four centres with a spread of ½; "near-duplicate", a quarter as many centres as
+        tokens with a spread of 1/20; or "heavy-tailed", Student's t of 2 degrees of freedom.
+      shape: heads, tokens and head_dim.
+      count: number of problems.
+      seed: of the random numbers.
+    """
+    heads, tokens, head_dim = shape
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), hash_of(shape)), 4)
+    size = (3, count, tokens, heads, head_dim)
+    features = jax.random.t(keys[0], 2.0, size) if kind == "heavy-tailed" else jax.random.normal(keys[0], size)
+    if kind in ("clustered", "near-duplicate"):
+        groups, spread = (4, 0.5) if kind == "clustered" else (tokens // 4, 0.05)
+        centers = jax.random.normal(keys[1], (2, count, groups, heads, head_dim))
+        group = jax.random.randint(keys[2], (count, tokens), 0, groups)
+        around = centers[:, jnp.arange(count)[:, None], group]
+        features = jnp.concatenate([around + spread * features[:2], features[2:]])
+    importance = jax.random.normal(keys[3], (count, head_dim))
+    return jax.jit(jax.vmap(attention_hamiltonian))(*features, importance)
+
+
+def measure(kind: str, shape: tuple[int, int, int], count: int) -> dict[str, Any]:
+    """Mean gap and processor time a problem of every solver."""
+    problems = make_problems(kind, shape, count)
+    keys = jax.random.split(jax.random.key(1), count)
+    energies, seconds = {}, {name: [] for name in SOLVERS}
+    for repeat in range(_REPEATS + 1):
+        for name, solver in SOLVERS.items():
+            start = time.process_time()
+            solution = jax.block_until_ready(_solve(keys, problems, solver))
+            if repeat:  # the first compiles
+                seconds[name].append((time.process_time() - start) / count)
+            energies[name] = np.asarray(solution.energy)
+    reference = np.min([reference_energies(problems, 16, 400), *energies.values()], axis=0)
+    gaps = {name: (energy - reference) / np.abs(reference) for name, energy in energies.items()}
+    solvers = {
+        name: {
+            "mean_gap": float(gap.mean()),
+            "standard_error": float(gap.std(ddof=1) / np.sqrt(count)),
+            "cpu_s": statistics.median(seconds[name]),
+        }
+        for name, gap in gaps.items()
+    }
+    return {"kind": kind, "shape": list(shape), "problems": count, "solvers": solvers}
+
+
+def main() -> None:
+    """Runs all and writes the result file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", type=int, default=32)
+    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_token_kinds.json"))
+    options = parser.parse_args()
+    result = {"experiment": "benchmark_token_kinds", **provenance(), "rows": []}
+    for shape in SHAPES:
+        for kind in KINDS:
+            row = measure(kind, shape, options.problems)
+            result["rows"].append(row)
+            write_json(options.result, result)
+            gaps = ", ".join(f"{name} {solver['mean_gap']:.2%}" for name, solver in row["solvers"].items())
+            print(f"{shape} {kind}: {gaps}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
