@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.solver import hash_of, reference_energies
-from experiments.results import provenance, write_json
+from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedAnnealing, SimulatedBifurcation, attention_hamiltonian, solve
 
 KINDS = ("normal", "clustered", "near-duplicate", "heavy-tailed")
