@@ -137,7 +137,7 @@ MUTATIONS = {
         ("self.time_step * self.heating * y", "self.time_step * self.heating * pushed"),
         ("jnp.where(strength * stiffness > limit,", "jnp.where(strength * stiffness < limit,"),
         ("_STABLE * (4 / self.time_step**2 - 1)", "_STABLE * (4 / self.time_step**2)"),
-        ("0.1 if self.num_reads == 1 else 1.0", "1.0"),
+        ("0.1 if self.num_reads == 1 else 3.0", "1.0"),
         ("state.position > 0", "state.position < 0"),
         ("20 if is_long else 60", "60"),
         ("(2 * bits.astype(x.dtype) - 1), y)", "(1 - 2 * bits.astype(x.dtype)), y)"),
