@@ -227,6 +227,37 @@ def sweep_table() -> str:
     return markdown_table(("(H, N, D)", "batch", "low-rank, µs a sweep and problem", "matrices, µs", "ratio"), rows)
 
 
+def constrained_table() -> str:
+    """Penalty problems through the dimod sampler: feasible ones, and the sum of the objectives of their best reads."""
+    result = _load("benchmark_constrained")
+    names = ("ours", "dwave-samplers")
+    rows = []
+    for kind in dict.fromkeys(row["kind"] for row in result["rows"]):
+        of_kind = [row for row in result["rows"] if row["kind"] == kind]
+        feasible = (f"{sum(row[name]['feasible'] for row in of_kind)} of {len(of_kind)}" for name in names)
+        totals = (f"{sum(row[name]['objective'] for row in of_kind):,.1f}" for name in names)
+        rows.append((kind, *feasible, *totals))
+    return markdown_table(("problem", *(f"feasible, {name}" for name in names), *(f"sum, {n}" for n in names)), rows)
+
+
+def token_kinds_table() -> str:
+    """Gap and processor time of bifurcation and annealing by the kind of tokens."""
+    measured = _load("benchmark_token_kinds")["rows"]
+    solvers = list(measured[0]["solvers"])
+    rows = [
+        (
+            str(tuple(row["shape"])),
+            row["kind"],
+            *(
+                f"{row['solvers'][name]['mean_gap']:.2%}, {row['solvers'][name]['cpu_s'] * 1e6:,.0f} µs"
+                for name in solvers
+            ),
+        )
+        for row in measured
+    ]
+    return markdown_table(("(H, N, D)", "tokens", *solvers), rows)
+
+
 def drop_in_table() -> str:
     """Forward and backward time of SimpleViT-S with each attention layer."""
     rows = [

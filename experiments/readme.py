@@ -39,6 +39,8 @@ TABLES = {
     "words": benchmarks.words_table,
     "factors": functools.partial(_reproduced, "factors"),
     "speed": functools.partial(_reproduced, "speed"),
+    "constrained": benchmarks.constrained_table,
+    "token_kinds": benchmarks.token_kinds_table,
     "drop_in": benchmarks.drop_in_table,
     "precision": benchmarks.precision_table,
     "hardware": benchmarks.hardware_table,
