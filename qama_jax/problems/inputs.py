@@ -99,3 +99,14 @@ def check_scalar(value: Any, name: str) -> None:
 
 def _has_jax_arrays(value: Any) -> bool:
     return any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value))
+
+
+def edge_size(rows: Any, columns: Any, linear: Any, size: int | None) -> int:
+    """How many bits there are."""
+    if size is None and linear is not None:
+        return len(linear)
+    if size is None:
+        size = 1 + max((int(np.max(index)) for index in (rows, columns) if len(index)), default=-1)
+    if size < 1:
+        raise ValueError("size must be at least 1; pass it where there are no pairs")
+    return size

@@ -15,6 +15,7 @@ from qama_jax.problems.inputs import (
     check_range,
     check_scalar,
     check_square,
+    edge_size,
     load_array,
     pairs_of_matrix,
     refuse_models,
@@ -24,7 +25,6 @@ from qama_jax.problems.quadratic import (
     Quadratic,
     SparseMatrix,
     become,
-    edge_size,
     with_host,
 )
 from qama_jax.problems.qubo import Qubo

@@ -283,17 +283,6 @@ def with_host(problem: Quadratic, source: Quadratic) -> Any:
     return problem
 
 
-def edge_size(rows: Any, columns: Any, linear: Any, size: int | None) -> int:
-    """How many bits there are."""
-    if size is None and linear is not None:
-        return len(linear)
-    if size is None:
-        size = 1 + max((int(np.max(index)) for index in (rows, columns) if len(index)), default=-1)
-    if size < 1:
-        raise ValueError("size must be at least 1; pass it where there are no pairs")
-    return size
-
-
 def _smallest_positive(values: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.min(jnp.where(values > 0, values, jnp.inf))
 
