@@ -6,6 +6,7 @@ import math
 from qama_jax.problems.base import Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.solvers.base import Solver
+from qama_jax.solvers.schedules import beta_range
 from qama_jax.solvers.simulated_annealing import SimulatedAnnealing
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
@@ -21,15 +22,22 @@ def auto_solver(problem: Problem) -> SimulatedAnnealing | SimulatedBifurcation:
 
     Returns:
       `SimulatedBifurcation` with its defaults for attention, which they are made for; the same, heated and for longer,
-      for dense problems of more than 256 bits; `SimulatedAnnealing` for all others.
+      for dense problems of more than 256 bits; `SimulatedAnnealing` for all others. That of a sparse problem ends
+      colder than by default, as its range of temperatures is read from the problem: not under `jax.jit`.
     """
     if not isinstance(problem, Quadratic):
         return SimulatedBifurcation()
     if not problem.is_sparse and problem.shape[0] > _LARGEST_DENSE:
         return SimulatedBifurcation(
-            num_steps=1024, num_reads=64, heating=0.2, coupling_strength=0.5, pump=(0.0, 1.0), initial_amplitude=0.1
+            num_steps=1024, num_reads=16, heating=0.2, coupling_strength=0.5, pump=(0.0, 1.0), initial_amplitude=0.1
         )
-    return SimulatedAnnealing(num_sweeps=1024, num_reads=16)
+    annealing = SimulatedAnnealing(num_sweeps=1024, num_reads=16)
+    if not problem.is_sparse:
+        return annealing
+    hot, cold = map(float, beta_range(problem))
+    # Where each of n bits is excited once in a hundred times, n/100 always are; this cold, in all once in a hundred.
+    colder = cold * math.log(100 * problem.shape[0]) / math.log(100)
+    return dataclasses.replace(annealing, beta_range=(hot, colder))
 
 
 def lengthened(solver: Solver, factor: float) -> Solver:
