@@ -34,7 +34,7 @@ SMALL = [name for name in names(Path(FOLDER)) if name not in ("K2000", "G22", "G
 def test_annealing_reaches_the_optimum(name):
     problem, best = load(Path(FOLDER), name)
     assert problem.shape[0] <= 250
-    energy = float(qama_jax.solve(jax.random.key(0), problem, qama_jax.SimulatedAnnealing(num_reads=16)).energy)
+    energy = float(qama_jax.solve(jax.random.key(0), problem, qama_jax.SimulatedAnnealing(num_reads=64)).energy)
     assert energy == pytest.approx(best, rel=1e-6)
 
 

@@ -280,7 +280,7 @@ def test_equal_configurations_compile_once(solver):
 
 def test_other_keys_give_other_reads():
     problem = qama_jax.Qubo(np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32))
-    solver = qama_jax.SimulatedBifurcation(num_reads=2, max_descent_steps=0)
+    solver = qama_jax.SimulatedBifurcation(num_steps=10, num_reads=2, max_descent_steps=0)
     first, second = (qama_jax.solve(jax.random.key(seed), problem, solver).reads for seed in (0, 1))
     assert not np.array_equal(first, second)
     assert not np.array_equal(first[0], first[1])
