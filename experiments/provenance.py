@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from experiments.train.devices import is_writer
+
 _PACKAGES = ("qama-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 _ROOT = Path(__file__).parent.parent
 
@@ -30,7 +32,7 @@ def provenance() -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes atomically: an interrupted run leaves the previous file. Of several processes, the first one writes."""
-    if jax.process_index() != 0:
+    if not is_writer():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:

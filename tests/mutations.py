@@ -187,7 +187,7 @@ MUTATIONS = {
         ("jnp.where(flips, 1 - bits, bits)", "jnp.where(flips, bits, 1 - bits)"),
         ("state, noise.exponential,", "state, noise.logistic,"),
         ("return state[:, order]", "return state"),
-        ('HeatBath if update == "heat_bath" else Metropolis', 'HeatBath if update == "metropolis" else Metropolis'),
+        ('Metropolis if update == "metropolis" else HeatBath', 'Metropolis if update == "heat_bath" else HeatBath'),
     ],
     "solvers/parallel_tempering.py": [
         ("(beta[:-1] - beta[1:]) *", "(beta[1:] - beta[:-1]) *"),

@@ -6,7 +6,6 @@ differ in their random numbers alone.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ import scipy.stats
 
 from experiments.benchmarks import instances
 from qama_jax import Ising, SimulatedAnnealing, auto_solver, solve
+from qama_jax.analysis import time_to_solution
 from qama_jax.solvers import Solver
 
 
@@ -59,6 +59,4 @@ def measure(found: instances.Found, rows: dict[str, Any], runs: int, seed: int, 
 
 def _time_to_solution(seconds: float, share: float) -> float | None:
     """None for never; never below one run."""
-    if share == 0:
-        return None
-    return seconds * max(1.0, math.log(0.01) / math.log1p(-share)) if share < 1 else seconds
+    return max(seconds, float(time_to_solution(seconds, share))) if share else None

@@ -19,6 +19,7 @@ import numpy as np
 from experiments.benchmarks.solver import hash_of, reference_energies
 from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedAnnealing, SimulatedBifurcation, attention_hamiltonian, solve
+from qama_jax.analysis import relative_gap
 
 KINDS = ("normal", "clustered", "near-duplicate", "heavy-tailed")
 SHAPES = ((3, 100, 12), (8, 49, 8))
@@ -71,11 +72,11 @@ def measure(kind: str, shape: tuple[int, int, int], count: int) -> dict[str, Any
                 seconds[name].append((time.process_time() - start) / count)
             energies[name] = np.asarray(solution.energy)
     reference = np.min([reference_energies(problems, 16, 400), *energies.values()], axis=0)
-    gaps = {name: (energy - reference) / np.abs(reference) for name, energy in energies.items()}
+    gaps = {name: relative_gap(energy, reference) for name, energy in energies.items()}
     solvers = {
         name: {
-            "mean_gap": float(gap.mean()),
-            "standard_error": float(gap.std(ddof=1) / np.sqrt(count)),
+            "mean_gap": float(gap.mean),
+            "standard_error": float(gap.standard_error),
             "cpu_s": statistics.median(seconds[name]),
         }
         for name, gap in gaps.items()

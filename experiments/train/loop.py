@@ -113,6 +113,7 @@ def train(
 
     train_data = on_all(mesh, DeviceData(data.train_inputs, data.train_labels))
     test_inputs = on_all(mesh, data.test_inputs)
+    key = on_all(mesh, jax.random.fold_in(root, 2))
     run_steps = functools.partial(train_steps, graph, optimizer, mesh)
     steps_per_epoch = len(data.train_labels) // settings.batch_size
 
@@ -122,8 +123,7 @@ def train(
     for epoch in range(len(history), settings.epochs):
         order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
         order = order[: steps_per_epoch * settings.batch_size].reshape(steps_per_epoch, settings.batch_size)
-        order, key = on_all(mesh, (order, jax.random.fold_in(root, 2)))
-        state, row = _train_epoch(run_steps, state, train_data, order, key, epoch, settings)
+        state, row = _train_epoch(run_steps, state, train_data, on_all(mesh, order), key, epoch, settings)
         tested = _metrics(test(), data.test_labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
         history.append(row)
@@ -212,8 +212,14 @@ def _train_epoch(run_steps, state, data, order, key, epoch, settings) -> tuple[T
     # A call of no steps compiles, so that the rates below are those of the steady state.
     state, _ = run_steps(state, data, order, key, np.int32(0), np.int32(0))
     start = time.perf_counter()
-    shown = {"unit": " samples", "unit_scale": True, "leave": False, "disable": not is_writer() or None}
-    with tqdm(total=order.size, desc=f"epoch {epoch + 1}", **shown) as bar:
+    with tqdm(
+        total=order.size,
+        desc=f"epoch {epoch + 1}",
+        unit=" samples",
+        unit_scale=True,
+        leave=False,
+        disable=not is_writer(),
+    ) as bar:
         for first in range(0, len(order), _STEPS_PER_CALL):
             last = min(first + _STEPS_PER_CALL, len(order))
             state, metrics = run_steps(state, data, order, key, np.int32(first), np.int32(last))

@@ -184,7 +184,7 @@ _product.defvjp(_product_forward, _product_backward)
 
 @jax.custom_batching.custom_vmap
 def _batched_product(neighbors, weights, owners, x):
-    return gather_products(neighbors, weights, owners, x[:, None])[:, 0]
+    return _gather_products(neighbors, weights, owners, x[:, None])[:, 0]
 
 
 @_batched_product.def_vmap
@@ -193,10 +193,10 @@ def _batched_product_rule(axis_size, in_batched, neighbors, weights, owners, x):
     if in_batched == [False, False, False, True]:
         # Several states of one problem: whole rows of x are read, which vectorises where single entries do not.
         rows = _in_row_order(x.T)
-        return _in_row_order(gather_products(neighbors, weights, owners, rows)).T, True
+        return _in_row_order(_gather_products(neighbors, weights, owners, rows)).T, True
     axes = [0 if batched else None for batched in in_batched]
     single = functools.partial(jax.vmap, in_axes=axes)
-    return single(lambda neighbors, weights, owners, x: gather_products(neighbors, weights, owners, x[:, None])[:, 0])(
+    return single(lambda neighbors, weights, owners, x: _gather_products(neighbors, weights, owners, x[:, None])[:, 0])(
         neighbors, weights, owners, x
     ), True
 
@@ -206,7 +206,7 @@ def _in_row_order(x: Float[Array, "n states"]) -> Float[Array, "n states"]:
     return with_layout_constraint(jax.lax.optimization_barrier(x), Layout(major_to_minor=(0, 1)))
 
 
-def gather_products(
+def _gather_products(
     neighbors: Int[Array, "width lists"],
     weights: Float[Array, "width lists"],
     owners: Int[Array, "extra"],

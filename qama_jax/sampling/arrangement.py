@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Problem
 from qama_jax.problems.quadratic import Quadratic
-from qama_jax.sampling.blocks import Blocks, ColorBlocks
+from qama_jax.sampling.blocks import Blocks
 from qama_jax.sampling.sparse_sweeps import SparseSweeper, sparse_sweeper
 from qama_jax.sampling.sweeps import DenseRows, Sweeper, make_rows, skew
 
@@ -35,14 +35,7 @@ def _(problem: AttentionHamiltonian) -> Sweeper:
     return Sweeper(make_rows(problem.coupling), skew(problem.linear), problem.penalty, exists)
 
 
-@functools.singledispatch
-def make_blocks(problem: Problem) -> Blocks | ColorBlocks:
-    """The problem arranged for updates of many bits at once: any by the steps of its sweeper."""
-    return ColorBlocks(make_sweeper(problem))
-
-
-@make_blocks.register
-def _(problem: AttentionHamiltonian) -> Blocks:
-    """All bits in two blocks, O(D) a bit in the low-rank form."""
+def make_blocks(problem: AttentionHamiltonian) -> Blocks:
+    """The problem arranged for updates of all bits in two blocks, O(D) a bit in the low-rank form."""
     exists = problem.clamp(jnp.ones(problem.shape, jnp.int8)) == 1
     return Blocks(problem.factor(), problem.linear, problem.penalty, exists)

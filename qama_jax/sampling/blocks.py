@@ -1,4 +1,4 @@
-"""Updates of many bits at once: the two-block form of a quadratic energy, and blocks of one colour.
+"""Updates of many bits at once: the two-block form of a quadratic energy.
 
 Where the couplings are `C = B Bᵀ` off the diagonal, the Boltzmann distribution of the bits is the marginal of a joint
 distribution with Gaussian variables z, one for each column of B (Hubbard-Stratonovich):
@@ -17,9 +17,6 @@ from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.problems.base import Bits, register_pytree
 from qama_jax.problems.coupling import CouplingFactor
-from qama_jax.sampling.noise import draw_seeds, logistic
-from qama_jax.sampling.sparse_sweeps import SparseSweeper
-from qama_jax.sampling.sweeps import Sweeper
 
 
 @register_pytree
@@ -70,35 +67,3 @@ class Blocks:
         rows = (jnp.moveaxis(state, 1, 0), jnp.moveaxis(field, 1, 0), noise, self.exists)
         _, new = jax.lax.scan(draw_head, jnp.sum(state, axis=1), rows)
         return jnp.moveaxis(new, 0, 1)
-
-
-@register_pytree
-@dataclasses.dataclass(frozen=True, eq=False)
-class ColorBlocks:
-    """Any problem, the bits of a step of its sweeper being a block. States are [replicas, steps, bits].
-
-    For couplings that are no square, Gaussian variables would need a shift of the diagonal by the lowest eigenvalue,
-    which holds every bit where it is. Bits of one colour are independent of each other without any: on a sparse
-    problem all those of a colour move at once, on a dense one each alone.
-    """
-
-    sweeper: Sweeper | SparseSweeper
-
-    def arrange(self, bits: Bits) -> Float[Array, "replicas steps bits"]:
-        """From bits [replicas, *problem.shape] to a state."""
-        return jnp.swapaxes(self.sweeper.arrange(bits), 0, 1)
-
-    def restore(self, state: Float[Array, "replicas steps bits"], shape: tuple[int, ...]) -> Bits:
-        """From a state to bits [replicas, *shape]."""
-        return self.sweeper.restore(jnp.swapaxes(state, 0, 1), shape)
-
-    def update(
-        self, key: Key[Array, ""], state: Float[Array, "replicas steps bits"], beta: Float[Array, "replicas"]
-    ) -> Float[Array, "replicas steps bits"]:
-        """Draws the bits block by block, given all others: heat-bath, exact at any fixed beta."""
-        state = jnp.swapaxes(state, 0, 1)
-
-        def choose(seed, bits, field):
-            return (beta[:, None] * field + logistic(seed, bits.shape, field.dtype) > 0).astype(field.dtype)
-
-        return jnp.swapaxes(self.sweeper.sweep(state, draw_seeds(key, self.sweeper.shape[0]), choose), 0, 1)

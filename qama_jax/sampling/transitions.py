@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling import noise
 from qama_jax.sampling.arrangement import make_blocks, make_sweeper
-from qama_jax.sampling.blocks import Blocks, ColorBlocks
+from qama_jax.sampling.blocks import Blocks
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
 from qama_jax.sampling.sweeps import Sweeper
 
@@ -51,13 +52,13 @@ class _Sweep:
     problem: Problem
     sweeper: Sweeper | SparseSweeper
 
-    def arrange(self, bits: Bits) -> Float[Array, "colors replicas heads"]:
+    def arrange(self, bits: Bits) -> Array:
         return self.sweeper.arrange(bits)
 
-    def restore(self, state: Float[Array, "colors replicas heads"]) -> Bits:
+    def restore(self, state: Array) -> Bits:
         return self.sweeper.restore(state, self.problem.shape)
 
-    def exchange(self, state: Float[Array, "colors replicas heads"], order: Array) -> Array:
+    def exchange(self, state: Array, order: Array) -> Array:
         return state[:, order]
 
     def _sweep(
@@ -106,7 +107,7 @@ class BlockUpdate:
     """All tokens at once, see `qama_jax.sampling.blocks`."""
 
     problem: Problem
-    blocks: Blocks | ColorBlocks
+    blocks: Blocks
 
     def arrange(self, bits: Bits) -> Float[Array, "replicas heads tokens"]:
         return self.blocks.arrange(bits)
@@ -123,6 +124,8 @@ class BlockUpdate:
 
 def make_transition(problem: Problem, update: Update) -> Transition:
     """The transition by its name."""
-    if update == "block":
+    if update == "block" and isinstance(problem, AttentionHamiltonian):
         return BlockUpdate(problem, make_blocks(problem))
-    return (HeatBath if update == "heat_bath" else Metropolis)(problem, make_sweeper(problem))
+    # For couplings that are no square, Gaussian variables would need a shift of the diagonal by the lowest eigenvalue,
+    # which holds every bit where it is. Bits of one colour are independent of each other without any.
+    return (Metropolis if update == "metropolis" else HeatBath)(problem, make_sweeper(problem))
