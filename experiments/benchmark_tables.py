@@ -228,16 +228,28 @@ def sweep_table() -> str:
 
 
 def constrained_table() -> str:
-    """Penalty problems through the dimod sampler: feasible ones, and the sum of the objectives of their best reads."""
+    """Penalty problems through the dimod sampler: feasible runs, and the objectives of their best reads."""
     result = _load("benchmark_constrained")
     names = ("ours", "dwave-samplers")
     rows = []
     for kind in dict.fromkeys(row["kind"] for row in result["rows"]):
         of_kind = [row for row in result["rows"] if row["kind"] == kind]
-        feasible = (f"{sum(row[name]['feasible'] for row in of_kind)} of {len(of_kind)}" for name in names)
-        totals = (f"{sum(row[name]['objective'] for row in of_kind):,.1f}" for name in names)
-        rows.append((kind, *feasible, *totals))
-    return markdown_table(("problem", *(f"feasible, {name}" for name in names), *(f"sum, {n}" for n in names)), rows)
+        runs = {name: [run for row in of_kind for run in row[name]] for name in names}
+        means = {
+            name: np.array([np.mean([run["objective"] for run in row[name] if run["feasible"]]) for row in of_kind])
+            for name in names
+        }
+        behind = (means["ours"] - means["dwave-samplers"]) / np.mean(np.abs(means["dwave-samplers"]))
+        rows.append(
+            (
+                kind,
+                *(f"{sum(run['feasible'] for run in runs[name])} of {len(runs[name])}" for name in names),
+                *(f"{np.sum(means[name]):,.1f}" for name in names),
+                f"{np.mean(behind):+.1%} ± {np.std(behind, ddof=1) / np.sqrt(len(behind)):.1%}",
+            )
+        )
+    header = ("problem", *(f"feasible, {name}" for name in names), *(f"sum of means, {name}" for name in names))
+    return markdown_table((*header, "ours behind"), rows)
 
 
 def token_kinds_table() -> str:

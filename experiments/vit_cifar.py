@@ -47,8 +47,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--depth", type=int, default=2, help="number of blocks")
     parser.add_argument("--num-heads", type=int, default=8)
     parser.add_argument("--mlp-dim", type=int, default=256)
-    parser.add_argument("--solver-steps", type=int, help="steps of bifurcation (default: the solver's)")
-    parser.add_argument("--solver-reads", type=int, default=SimulatedBifurcation.num_reads)
+    parser.add_argument(
+        "--solver-steps", type=int, help="steps of bifurcation (default: the layer's, fewer in training)"
+    )
+    parser.add_argument("--solver-reads", type=int, help="reads of bifurcation (default: one)")
     parser.add_argument("--readout", choices=READOUTS, default="energy", help="of QAMA; energy is the paper's")
     parser.add_argument("--radius", type=int, default=WindowReadout.radius, help="of the window")
     parser.add_argument(
@@ -75,6 +77,14 @@ def make_readout(options: argparse.Namespace) -> Readout:
     return LinearReadout() if options.readout == "linear" else EnergyReadout()
 
 
+def make_solver(options: argparse.Namespace) -> SimulatedBifurcation | None:
+    """The solver that the options name, None for the layer's own."""
+    if options.solver_steps is None and options.solver_reads is None:
+        return None
+    reads = SimulatedBifurcation.num_reads if options.solver_reads is None else options.solver_reads
+    return SimulatedBifurcation(num_steps=options.solver_steps, num_reads=reads)
+
+
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
     """Trains one model; returns its result and the model."""
     run = Run(
@@ -87,7 +97,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
         mlp_dim=options.mlp_dim,
         patch_size=options.patch_size or (2 if options.dataset == "digits" else 4),
         train_examples=options.train_examples,
-        solver=SimulatedBifurcation(num_steps=options.solver_steps, num_reads=options.solver_reads),
+        solver=make_solver(options),
         readout=make_readout(options),
         selection=options.selection,
     )

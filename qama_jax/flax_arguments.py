@@ -1,10 +1,15 @@
-"""What the layers for Flax NNX and Flax Linen share: the arguments of Flax's attention, completed or refused."""
+"""What the layers for Flax NNX and Flax Linen share: their arguments, completed or refused."""
 
 from collections.abc import Callable
 
 from jaxtyping import Array, Float
 
 from qama_jax.problems.attention import Select
+from qama_jax.solvers.base import Solver
+from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
+
+# A network learns as much from selections of fewer steps, which cost a third.
+_IN_TRAINING = SimulatedBifurcation(num_steps=10, max_descent_steps=4)
 
 
 def check_settings(
@@ -17,6 +22,13 @@ def check_settings(
         raise ValueError("attention_fn is what QAMAAttention replaces; use Flax's MultiHeadAttention to choose one")
     if not 0 <= dropout_rate < 1:
         raise ValueError(f"dropout_rate must be a probability, at least 0 and below 1, got {dropout_rate}")
+
+
+def layer_solver(solver: Solver | None, deterministic: bool | None) -> Solver:
+    """That of a layer: `solver`, or where it is None the default of evaluation or that of training."""
+    if solver is not None:
+        return solver
+    return SimulatedBifurcation() if deterministic else _IN_TRAINING
 
 
 def check_decode(decode: bool | None) -> None:

@@ -9,11 +9,10 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.attention import anneal, attend, build_hamiltonians, diagnose
-from qama_jax.flax_arguments import check_decode, check_settings, complete_inputs
+from qama_jax.flax_arguments import check_decode, check_settings, complete_inputs, layer_solver
 from qama_jax.keys import evaluation_key
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
-from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
 
 class QAMAAttention(nn.MultiHeadDotProductAttention):
@@ -35,7 +34,8 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
     the queries with the default read-out, to the keys with all others, as in Flax.
 
     Attributes:
-      solver: minimises the Hamiltonians; see the solvers of `qama_jax`.
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` where
+        deterministic, else the same with 10 steps and at most 4 of descent, from which a network learns as much.
       readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
@@ -61,7 +61,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
       arXiv:2504.11083v2.
     """
 
-    solver: Solver = SimulatedBifurcation()
+    solver: Solver | None = None
     readout: Readout = EnergyReadout()
     rho_0: float = 0.16
     gamma_0: float = 0.8
@@ -148,7 +148,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             importance,
             mask,
             build=build,
-            anneal=functools.partial(anneal, rng, solver=self.solver),
+            anneal=functools.partial(anneal, rng, solver=layer_solver(self.solver, deterministic)),
             readout=self.readout,
             dropout=dropout,
         )

@@ -6,10 +6,10 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
+from qama_jax.flax_arguments import layer_solver
 from qama_jax.keys import evaluation_key
 from qama_jax.problems.attention import AttentionHamiltonian, Select
 from qama_jax.solvers.base import Solution, Solver
-from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 from qama_jax.streams import draw, first_stream
 
 
@@ -74,14 +74,15 @@ class Annealer(nnx.Module):
     without any of these streams, in training too.
 
     Args:
-      solver: any solver of `qama_jax`.
+      solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` where deterministic, else the same with 10
+        steps and at most 4 of descent, from which a network learns as much.
       deterministic: whether to use the fixed key; `module.eval()` sets it.
       rngs: random streams, kept as a fork.
     """
 
     def __init__(
         self,
-        solver: Solver = SimulatedBifurcation(),
+        solver: Solver | None = None,
         *,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | nnx.RngStream | None = None,
@@ -105,7 +106,8 @@ class Annealer(nnx.Module):
         """
         if deterministic is None:
             deterministic = self.deterministic
-        return anneal(self._key(bool(deterministic), rngs), hamiltonians, self.solver)
+        solver = layer_solver(self.solver, deterministic)
+        return anneal(self._key(bool(deterministic), rngs), hamiltonians, solver)
 
     def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
         if deterministic:

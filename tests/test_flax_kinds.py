@@ -71,6 +71,26 @@ def test_the_call_decides_before_the_layer(api, made, called):
     assert (np.abs(call(1) - call(2)).max() < 1e-6) == bool(fixed)
 
 
+def test_default_solver_has_fewer_steps_in_training(api):
+    """From one key, so that the solver is all that differs; one that is given serves in training too."""
+    x = draw(16, 60, FEATURES)
+    few = qama_jax.SimulatedBifurcation(num_steps=10, max_descent_steps=4)
+    parameters, by_default = build(api, (x,), solver=None)
+    outputs = {"default": by_default, "few": build(api, (x,), solver=few)[1]}
+    outputs["many"] = build(api, (x,), solver=qama_jax.SimulatedBifurcation())[1]
+    evaluated = {name: apply(parameters, x, deterministic=True) for name, apply in outputs.items()}
+    trained = {
+        name: apply(
+            parameters, x, **({"rngs": nnx.Rngs(anneal=0)} if api is Nnx else {"dropout_rng": jax.random.key(0)})
+        )
+        for name, apply in outputs.items()
+    }
+    np.testing.assert_array_equal(evaluated["default"], evaluated["many"])
+    np.testing.assert_array_equal(trained["default"], trained["few"])
+    for found in (evaluated, trained):
+        assert np.abs(found["few"] - found["many"]).max() > 1e-3
+
+
 @pytest.mark.parametrize("sow_weights", [False, True])
 def test_what_is_sown(api, sow_weights):
     sown = api.sown(*standard(api), draw(2, TOKENS, FEATURES), deterministic=True, sow_weights=sow_weights)

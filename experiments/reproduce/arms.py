@@ -13,18 +13,21 @@ class Arm(NamedTuple):
       attention: see `experiments.train.run.Run`.
       readout: of QAMA: "energy", "window", "keys" (as many as the window's selected keys) or "linear".
       selection: see `experiments.train.run.Run`.
+      few_steps: whether QAMA trains with the few steps of the layer's default, and not with those of evaluation.
     """
 
     label: str
     attention: str
     readout: str = "energy"
     selection: str = "annealed"
+    few_steps: bool = False
 
     def changes(self, window: WindowReadout) -> dict[str, Any]:
         """What it changes of a run whose tokens have that window."""
         readouts = {"window": window, "keys": SelectedKeysReadout(window.num_keys), "linear": LinearReadout()}
         readout = {} if self.readout == "energy" else {"readout": readouts[self.readout]}
-        return {"attention": self.attention, "selection": self.selection} | readout
+        solver = {"solver": None} if self.few_steps else {}
+        return {"attention": self.attention, "selection": self.selection} | readout | solver
 
 
 ARMS = {
@@ -32,7 +35,9 @@ ARMS = {
     "linear": Arm("linear attention", "linear"),
     "softmax": Arm("softmax", "softmax"),
     "qama": Arm("QAMA as published, energies", "qama"),
+    "qama-few": Arm("the same, few steps in training", "qama", few_steps=True),
     "window": Arm("QAMA, window and selected keys", "qama", "window"),
+    "window-few": Arm("the same, few steps in training", "qama", "window", few_steps=True),
     "window-importance": Arm("control: window and keys of largest importance", "qama", "window", "importance"),
     "window-random": Arm("control: window and random keys", "qama", "window", "random"),
     "keys": Arm("QAMA, selected keys", "qama", "keys"),

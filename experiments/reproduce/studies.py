@@ -9,6 +9,7 @@ from experiments.reproduce.queue import Places, trained_model
 from experiments.train.run import Run
 from qama_jax import SimulatedBifurcation, analysis
 from qama_jax.attention import anneal
+from qama_jax.flax_arguments import layer_solver
 from qama_jax.solvers import Solver
 
 _IMAGES = 64
@@ -27,6 +28,6 @@ def solver_gap(name: str, run: Run, places: Places) -> dict[str, float]:
     def energies(solver: Solver) -> np.ndarray:
         return np.asarray(anneal(jax.random.key(0), problems, solver).energy)
 
-    found, reference = energies(run.solver), energies(_REFERENCE)
+    found, reference = energies(layer_solver(run.solver, True)), energies(_REFERENCE)
     gap = analysis.relative_gap(found, np.minimum(found, reference))
     return {"mean": float(gap.mean), "standard_error": float(gap.standard_error), "images": _IMAGES}

@@ -20,6 +20,7 @@ from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
 from experiments.train.loop import TrainingSettings, run_header, train
 from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
+from qama_jax.flax_arguments import layer_solver
 from qama_jax.solvers import Solver
 
 DATASETS = (*images.NAMES, *text.NAMES)
@@ -44,7 +45,7 @@ class Run:
       length: tokens of a text; longer ones are cut.
       train_examples: the first so many; None for all.
       test_examples: the first so many; None for all.
-      solver: of QAMA.
+      solver: of QAMA; None for the layer's own, of fewer steps in training.
       readout: of QAMA.
       selection: one of `SELECTIONS`; all but "annealed" are controls, in which nothing is annealed.
       rho_0: ρ₀ of QAMA.
@@ -66,7 +67,7 @@ class Run:
     length: int = 512
     train_examples: int | None = None
     test_examples: int | None = None
-    solver: Solver = dataclasses.field(default_factory=SimulatedBifurcation)
+    solver: Solver | None = dataclasses.field(default_factory=SimulatedBifurcation)
     readout: Readout = dataclasses.field(default_factory=EnergyReadout)
     selection: str = "annealed"
     rho_0: float = 0.16
@@ -105,7 +106,7 @@ class Run:
         """What the result file says of the run besides the training settings."""
         shapes = nnx.eval_shape(lambda: self.model_maker(data)(nnx.Rngs(0)))
         qama = {
-            "solver": repr(self.solver),
+            "solver": self._solver_in_words(),
             "rho_0": self.rho_0,
             "gamma_0": self.gamma_0,
             "importance_scale": self.importance_scale,
@@ -181,6 +182,11 @@ class Run:
             | ({} if self.pool == (1, 1) else {"pool": self.pool})
             | common
         )
+
+    def _solver_in_words(self) -> str:
+        if self.solver is None:
+            return f"{layer_solver(None, False)!r}, in evaluation {layer_solver(None, True)!r}"
+        return repr(self.solver)
 
     def _baseline(self, data: Dataset) -> baselines.Baseline:
         return baselines.make_baseline(self.attention, tokens=self.num_tokens(data), seed=self.training.seed)
