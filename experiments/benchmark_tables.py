@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.markdown import markdown_table
 from experiments.reproduce import paper
 from experiments.reproduce.readouts import mean_accuracy
