@@ -10,6 +10,7 @@ from intermediates import array_sizes
 
 import qama_jax
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
+from qama_jax.problems.normalization import standardize
 from qama_jax.sampling import make_sweeper
 from qama_jax.sampling.descent import descend
 
@@ -381,3 +382,15 @@ def test_errors_name_the_argument(change, message):
     positional = [inputs.pop(name) for name in ("query", "key", "value", "importance")]
     with pytest.raises(ValueError, match=message):
         qama_jax.attention_hamiltonian(*positional, **inputs)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_standardized_to_the_last_digits_about_a_large_mean(masked):
+    """Where the mean is rounded to a hundredth of the spread, or worse."""
+    values = (60_000 + np.random.default_rng(0).standard_normal((1000, 40))).astype(np.float32)
+    mask = np.arange(1000) < 900 if masked else np.ones(1000, bool)
+    found = standardize(jnp.asarray(values), jnp.asarray(mask) if masked else None, 0)
+    exact = values[mask].astype(np.float64)
+    expected = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    np.testing.assert_allclose(np.asarray(found)[mask], expected, rtol=2e-6, atol=2e-6)
+    assert not np.asarray(found)[~mask].any()

@@ -228,10 +228,10 @@ def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> Att
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
-    key = standardize(jnp.swapaxes(key, 0, 1), key_mask, 1)
+    key = jnp.swapaxes(standardize(key, key_mask, 0), 0, 1)
     length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
 
-    query = standardize(jnp.swapaxes(query, 0, 1), mask, 1)
+    query = jnp.swapaxes(standardize(query, mask, 0), 0, 1)
     coupling = make_coupling(query, key, mask)
     raw_importance = jnp.einsum("nhd,d->hn", value, importance, precision=jax.lax.Precision.HIGHEST)
     linear = length * rho_0 * standardize(raw_importance, mask, 1)

@@ -44,14 +44,14 @@ def _standardize(values: Float[Array, "..."], mask: Bool[Array, "..."] | None, a
     _, exponent = jnp.frexp(jnp.max(jnp.abs(values), axis=axis, keepdims=True))
     scale = jnp.ldexp(jnp.ones((), values.dtype), -jnp.clip(exponent, *_EXPONENTS))
     values = values * scale
-    size = mean(values**2)
-    # The second pass removes what rounding leaves of a mean much larger than the spread.
-    for _ in range(2):
-        values = _where_valid(values - mean(values), mask)
-    variance = mean(values**2)
-    constant = variance <= _RELATIVE_SPREAD**2 * size
+    shift = mean(values)
+    values = _where_valid(values - shift, mask)
+    # What rounding leaves of a mean much larger than the spread goes in the same pass as the variance.
+    rest = mean(values)
+    variance = mean(values**2) - rest**2
+    constant = variance <= _RELATIVE_SPREAD**2 * (variance + shift**2)
     inverse_deviation = jnp.where(constant, 0, jax.lax.rsqrt(jnp.where(constant, 1, variance)))
-    return values * inverse_deviation, inverse_deviation * scale
+    return _where_valid(values - rest, mask) * inverse_deviation, inverse_deviation * scale
 
 
 def _along(mask: Bool[Array, "tokens"] | None, axis: int, ndim: int) -> Bool[Array, "..."] | None:
