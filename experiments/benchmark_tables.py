@@ -19,14 +19,21 @@ def _load(name: str) -> dict[str, Any]:
 
 
 def solver_table() -> str:
-    """Gap and time of the default solver."""
+    """Gap and time of bifurcation with each number of steps."""
     rows = []
     for row in _load("benchmark_solver")["rows"]:
         times = " / ".join(f"{row['seconds_per_problem'][batch]['median_s'] * 1e6:.0f}" for batch in ("64", "256"))
         gap = f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%}"
         at_best = f"{row['share_at_reference']:.0%}"
-        rows.append((str(tuple(row["shape"])), str(row["problems"]), gap, at_best, times))
-    header = ("(H, N, D)", "problems", "mean gap ± standard error", "at the reference", "µs a problem, batch 64 / 256")
+        rows.append((str(tuple(row["shape"])), row["solver"], str(row["problems"]), gap, at_best, times))
+    header = (
+        "(H, N, D)",
+        "bifurcation",
+        "problems",
+        "mean gap ± standard error",
+        "at the reference",
+        "µs a problem, batch 64 / 256",
+    )
     return markdown_table(header, rows)
 
 

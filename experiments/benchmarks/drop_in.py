@@ -26,6 +26,7 @@ from experiments.models.simple_vit import SimpleViT
 from experiments.provenance import provenance, write_json
 from qama_jax import QAMAAttention, SimulatedBifurcation
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
+from qama_jax.flax_arguments import layer_solver
 
 VIT_S = {
     "image_shape": (224, 224, 3),
@@ -38,7 +39,7 @@ VIT_S = {
 }
 
 _ONE_STEP = SimulatedBifurcation(num_steps=1, max_descent_steps=0)
-_NO_DESCENT = SimulatedBifurcation(max_descent_steps=0)
+_NO_DESCENT = SimulatedBifurcation(num_steps=10, max_descent_steps=0)
 
 
 def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
@@ -101,7 +102,7 @@ def cores(batch: int, repeats: int) -> dict[str, float]:
     head_dim = VIT_S["width"] // heads
     query, key, value = jax.random.normal(jax.random.key(0), (3, batch, tokens, heads, head_dim))
     importance = jnp.ones(head_dim)
-    solver = SimulatedBifurcation()
+    solver = layer_solver(None, deterministic=False)
     hamiltonians = build_hamiltonians(query, key, value, importance)
     bits = anneal(jax.random.key(0), hamiltonians, solver).bits
 
@@ -133,7 +134,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_drop_in.json"))
     options = parser.parse_args()
-    result = {"experiment": "benchmark_drop_in", **provenance(), "solver": repr(SimulatedBifurcation())}
+    result = {
+        "experiment": "benchmark_drop_in",
+        **provenance(),
+        "solver": repr(layer_solver(None, deterministic=False)),
+    }
     result |= {"model": VIT_S, "batch": options.batch}
     result["models"] = models(options.batch, options.repeats)
     result["core_seconds"] = cores(options.batch, options.repeats)

@@ -17,12 +17,14 @@ import numpy as np
 
 from experiments.benchmarks.timing import interleave, summary
 from experiments.provenance import provenance, write_json
-from qama_jax import SimulatedBifurcation, qama_attention
+from qama_jax import qama_attention
+from qama_jax.flax_arguments import layer_solver
 
 # tokens: batch; 8 heads of 64.
 AGAINST_SOFTMAX = {64: 16, 256: 4, 1024: 1, 4096: 1}
 LENGTHS = (4096, 8192, 16384, 32768, 65536)
 LONGEST = 1_048_576
+SOLVER = layer_solver(None, deterministic=False)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -36,9 +38,9 @@ def gradients(attention, query, key, value):
 
 
 def qama(query, key, value):
-    """QAMA with its default solver."""
+    """QAMA as layers train it."""
     importance = jnp.ones(query.shape[-1])
-    return qama_attention(query, key, value, importance, rng=jax.random.key(0))[0]
+    return qama_attention(query, key, value, importance, rng=jax.random.key(0), solver=SOLVER)[0]
 
 
 def inputs(batch: int, tokens: int, heads: int, head_dim: int) -> jax.Array:
@@ -109,7 +111,7 @@ def main() -> None:
     if options.longest:
         _run_longest()
         return
-    result = {"experiment": "benchmark_layer", **provenance(), "solver": repr(SimulatedBifurcation())}
+    result = {"experiment": "benchmark_layer", **provenance(), "solver": repr(SOLVER)}
     for name, part in (
         ("against_softmax", lambda: against_softmax(options.repeats)),
         ("scaling", lambda: scaling(options.repeats)),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.layer import gradients, inputs
+from experiments.benchmarks.layer import SOLVER, gradients, inputs
 from experiments.benchmarks.timing import interleave, summary
 from experiments.models.linear_attention import linear_attention
 from experiments.provenance import provenance, write_json
@@ -31,9 +31,9 @@ READOUTS = {
 
 
 def qama(readout: Readout, query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """QAMA with its default solver."""
+    """QAMA as layers train it."""
     importance = jnp.ones(query.shape[-1])
-    return qama_attention(query, key, value, importance, rng=jax.random.key(0), readout=readout)[0]
+    return qama_attention(query, key, value, importance, rng=jax.random.key(0), solver=SOLVER, readout=readout)[0]
 
 
 # One object for each, so that each is compiled once.
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_readouts.json"))
     options = parser.parse_args()
-    result = {"experiment": "benchmark_readouts", **provenance()}
+    result = {"experiment": "benchmark_readouts", **provenance(), "solver": repr(SOLVER)}
     result["readouts"] = {name: repr(readout) for name, readout in READOUTS.items()}
     for name, part in (("against_softmax", against_softmax), ("scaling", scaling)):
         result[name] = part(options.repeats)

@@ -1,4 +1,4 @@
-"""Quality and speed of the default solver on attention problems.
+"""Quality and speed of bifurcation on attention problems, by default and with fewer steps.
 
     make benchmark-solver        (the reference annealing takes about 10 minutes on 2 cores)
 
@@ -19,10 +19,17 @@ from tqdm import tqdm
 from experiments.benchmarks.timing import interleave, summary
 from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedBifurcation, attention_hamiltonian, solve
+from qama_jax.flax_arguments import layer_solver
 
 # (heads, tokens, head_dim): number of problems.
 SHAPES = {(8, 49, 8): 128, (8, 64, 8): 128, (2, 256, 32): 64, (1, 512, 64): 32}
 BATCH_SIZES = (64, 256)
+# Fewer steps, and the fewest, with which layers train.
+SOLVERS = {
+    "default": SimulatedBifurcation(),
+    "20 steps, 8 of descent": SimulatedBifurcation(num_steps=20, max_descent_steps=8),
+    "in training": layer_solver(None, deterministic=False),
+}
 _KEYS = 4
 
 _solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
@@ -59,30 +66,38 @@ def reference_energies(problems: AttentionHamiltonian, reads: int, sweeps: int) 
     return energies
 
 
-def measure(shape: tuple[int, int, int], count: int, annealed: list[float], seed: int, repeats: int) -> dict[str, Any]:
-    """Gaps of the default solver and its time per problem."""
+def measure(
+    shape: tuple[int, int, int], count: int, annealed: list[float], seed: int, repeats: int
+) -> list[dict[str, Any]]:
+    """Gaps of each solver and its time per problem, all in turn."""
     problems = random_problems(shape, count, seed)
     keys = jax.random.split(jax.random.key(seed), (_KEYS + 1, count))
     own = _solve(keys[-1], problems, SimulatedBifurcation(num_steps=200, num_reads=64)).energy
     reference = np.minimum(annealed, own)
-    solver = SimulatedBifurcation()
-    energies = np.stack([_solve(keys[i], problems, solver).energy for i in range(_KEYS)])
-    gaps = (energies - reference) / np.abs(reference)
-    row = {
-        "shape": list(shape),
-        "problems": count,
-        "mean_gap": float(gaps.mean()),
-        "standard_error": float(gaps.mean(0).std(ddof=1) / np.sqrt(count)),
-        "mean_gap_to_annealing": float(np.mean((energies - annealed) / np.abs(annealed))),
-        "share_at_reference": float(np.mean(gaps < 1e-5)),
-        "seconds_per_problem": {},
-    }
+    rows = {}
+    for name, solver in SOLVERS.items():
+        energies = np.stack([_solve(keys[i], problems, solver).energy for i in range(_KEYS)])
+        gaps = (energies - reference) / np.abs(reference)
+        rows[name] = {
+            "shape": list(shape),
+            "solver": name,
+            "problems": count,
+            "mean_gap": float(gaps.mean()),
+            "standard_error": float(gaps.mean(0).std(ddof=1) / np.sqrt(count)),
+            "mean_gap_to_annealing": float(np.mean((energies - annealed) / np.abs(annealed))),
+            "share_at_reference": float(np.mean(gaps < 1e-5)),
+            "seconds_per_problem": {},
+        }
     for batch in BATCH_SIZES:
         batch_problems = random_problems(shape, batch, seed + 1)
         batch_keys = jax.random.split(jax.random.key(seed + 1), batch)
-        seconds = interleave({"solve": lambda p=batch_problems, k=batch_keys: _solve(k, p, solver).bits}, repeats)
-        row["seconds_per_problem"][str(batch)] = {k: v / batch for k, v in summary(seconds["solve"]).items()}
-    return row
+        calls = {
+            name: lambda s=solver, p=batch_problems, k=batch_keys: _solve(k, p, s).bits
+            for name, solver in SOLVERS.items()
+        }
+        for name, seconds in interleave(calls, repeats).items():
+            rows[name]["seconds_per_problem"][str(batch)] = {k: v / batch for k, v in summary(seconds).items()}
+    return list(rows.values())
 
 
 def main() -> None:
@@ -102,7 +117,7 @@ def main() -> None:
         "experiment": "benchmark_solver",
         "settings": settings,
         **provenance(),
-        "solver": repr(SimulatedBifurcation()),
+        "solvers": {name: repr(solver) for name, solver in SOLVERS.items()},
     }
     result |= {"rows": [], "annealed": annealed}
     for shape, count in SHAPES.items():
@@ -111,11 +126,14 @@ def main() -> None:
             problems = random_problems(shape, count, options.seed)
             annealed[name] = reference_energies(problems, options.reference_reads, options.reference_sweeps)
             write_json(options.result, result)
-        row = measure(shape, count, annealed[name], options.seed, options.repeats)
-        result["rows"].append(row)
+        for row in measure(shape, count, annealed[name], options.seed, options.repeats):
+            result["rows"].append(row)
+            gap = f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%}"
+            times = ", ".join(
+                f"{t['median_s'] * 1e6:.0f} µs (batch {b})" for b, t in row["seconds_per_problem"].items()
+            )
+            print(f"{shape}, {row['solver']}: mean gap {gap}, {times} a problem", flush=True)
         write_json(options.result, result)
-        times = ", ".join(f"{t['median_s'] * 1e6:.0f} µs (batch {b})" for b, t in row["seconds_per_problem"].items())
-        print(f"{shape}: mean gap {row['mean_gap']:.2%} ± {row['standard_error']:.2%}, {times} a problem", flush=True)
 
 
 if __name__ == "__main__":
