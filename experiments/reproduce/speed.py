@@ -24,7 +24,8 @@ _STEPS = 4
 def measure(run: Run, data: Dataset, repeats: int) -> dict[str, Any]:
     """Seconds of a training step with each attention, in turn, compile time apart, and the solver's share of QAMA's.
 
-    QAMA trains with the solver of its layer. The share is what a step gains where the solver is replaced by one that costs nothing.
+    QAMA trains with the solver of its layer. The share is what a step gains where the solver is replaced by one that
+    costs nothing.
     """
     arms = {
         "softmax": dataclasses.replace(run, attention="softmax"),
