@@ -90,6 +90,16 @@ def test_solver_of_a_dense_problem(size):
     )
 
 
+def test_temperatures_of_a_sparse_problem():
+    """A ring of 200 spins: the changes that flips of random states make, -4, 0, 0 and 4, spread by √8."""
+    spins = np.arange(200)
+    ring = qama_jax.Ising.from_edges(spins, (spins + 1) % 200, np.ones(200))
+    hot, cold = qama_jax.auto_solver(ring).beta_range
+    np.testing.assert_allclose((hot, cold), (2 / np.sqrt(8), np.log(200) / 2), rtol=1e-6)
+    empty = qama_jax.Ising.from_edges([0], [199], [0.0])
+    assert qama_jax.auto_solver(empty).beta_range == pytest.approx((1, np.log(200) / np.log(100)))
+
+
 def test_interrupt_returns_the_best_so_far(problem):
     def interrupt(call):
         if call.index == 2:

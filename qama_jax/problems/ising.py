@@ -147,7 +147,7 @@ class Ising(Quadratic):
         *,
         size: int | None = None,
     ) -> "Ising":
-        """The problem of energy `-Σ_k couplings_k σ_rows_k σ_columns_k - Σ_i fields_i σ_i + offset`.
+        """The problem of energy `-Σ_k couplings_k σ_rows_k σ_columns_k - Σ_i biases_i σ_i + offset`.
 
         Args:
           rows: [m] integers from 0.

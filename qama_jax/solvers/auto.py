@@ -22,8 +22,8 @@ def auto_solver(problem: Problem) -> SimulatedAnnealing | SimulatedBifurcation:
 
     Returns:
       `SimulatedBifurcation` with its defaults for attention, which they are made for; the same, heated and for longer,
-      for dense problems of more than 256 bits; `SimulatedAnnealing` for all others. That of a sparse problem ends
-      colder than by default, as its range of temperatures is read from the problem: not under `jax.jit`.
+      for dense problems of more than 256 bits; `SimulatedAnnealing` for all others. That of a sparse problem starts and
+      ends colder than by default, as its range of temperatures is read from the problem: not under `jax.jit`.
     """
     if not isinstance(problem, Quadratic):
         return SimulatedBifurcation()
@@ -35,9 +35,13 @@ def auto_solver(problem: Problem) -> SimulatedAnnealing | SimulatedBifurcation:
     if not problem.is_sparse:
         return annealing
     hot, cold = map(float, beta_range(problem))
-    # Where each of n bits is excited once in a hundred times, n/100 always are; this cold, in all once in a hundred.
-    colder = cold * math.log(100 * problem.shape[0]) / math.log(100)
-    return dataclasses.replace(annealing, beta_range=(hot, colder))
+    # Where even the bit of most neighbours flips freely, sweeps pass before anything is decided; where the fields of a
+    # random state spread by twice the temperature, half of `coupling_scale`, nothing is frozen yet.
+    scale = float(problem.coupling_scale())
+    hot = max(hot, 4 / scale) if scale > 0 else hot
+    # Where each of n bits is excited once in a hundred times, n/100 always are; this cold, in all one.
+    cold *= max(1, math.log(problem.shape[0]) / math.log(100))
+    return dataclasses.replace(annealing, beta_range=(hot, max(hot, cold)))
 
 
 def lengthened(solver: Solver, factor: float) -> Solver:
