@@ -1,6 +1,7 @@
 """Quadratic energies on the host, term by term: what files and models hold, and what exact energies come from."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Terms:
         """
         bits = np.asarray(bits).astype(np.int64)
         linear, values, offset = self.linear, self.values, self.offset
-        quarters = _as_integers(np.concatenate([4 * linear, 4 * values, np.array([4 * offset])]))
+        quarters = self._quarters
         if quarters is not None:
             linear, values, (offset,) = np.split(quarters, [self.size, len(quarters) - 1])
         energies = np.zeros(len(bits), np.float64 if quarters is None else quarters.dtype)
@@ -54,6 +55,11 @@ class Terms:
         if quarters is None:
             return energies
         return energies // 4 if np.all(energies % 4 == 0) else energies.astype(np.float64) / 4
+
+    @functools.cached_property
+    def _quarters(self) -> np.ndarray | None:
+        """Linear terms, values and offset in quarters, as integers; None where one is no multiple of 1/4."""
+        return _as_integers(np.concatenate([4 * self.linear, 4 * self.values, np.array([4 * self.offset])]))
 
     def to_bits(self) -> "Terms":
         """The same energies over bits x, spins being `2x - 1`."""
