@@ -187,13 +187,16 @@ def test_interrupt_prints_the_best_so_far(run, triangle, tmp_path, monkeypatch):
     """As Ctrl-C in the third call does."""
     calls = []
 
-    def interrupted(problem, solution):
-        calls.append(solution)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return problem.exact_energy(solution.bits)
+    def lowest_energy(problem):
+        def interrupted(solution):
+            calls.append(solution)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return problem.exact_energy(solution.bits)
 
-    monkeypatch.setattr("qama_jax.solvers.search._energy", interrupted)
+        return interrupted
+
+    monkeypatch.setattr("qama_jax.solvers.search._lowest_energy", lowest_energy)
     output = tmp_path / "result.json"
     arguments = ["--solver", "steepest-descent", "--time-limit", "1h", "--output", output]
     assert run("solve", triangle, *arguments) == ""
@@ -205,7 +208,7 @@ def test_interrupt_before_there_is_a_state(triangle, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qama_jax.solvers.search._energy", interrupted)
+    monkeypatch.setattr("qama_jax.solvers.search._lowest_energy", lambda _: interrupted)
     with pytest.raises(SystemExit) as caught:
         cli.main(["solve", str(triangle)])
     assert caught.value.code == 130

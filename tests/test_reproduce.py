@@ -127,7 +127,9 @@ def test_arms_differ_in_attention_alone(budget):
         _, _, arm, seed = re.fullmatch(r"(readout_)?([a-z0-9_]+|[a-z0-9]+-[0-9]+)_([a-z-]+)_seed(.)", name).groups()
         assert run.training.seed == int(seed)
         softmax = runs[name.replace(f"_{arm}_seed", "_softmax_seed")]
-        assert dataclasses.replace(run, attention="softmax", readout=softmax.readout, selection="annealed") == softmax
+        of_qama = {field: getattr(softmax, field) for field in ("attention", "readout", "selection", "solver")}
+        assert dataclasses.replace(run, **of_qama) == softmax
+        assert (run.solver is None) == arm.endswith("-few")
     assert {run.attention for run in runs.values()} == {"softmax", "qama", "linear", "none"}
     assert {run.selection for run in runs.values()} == {"annealed", "importance", "random"}
     factors = factor_runs(budget, (0,))
