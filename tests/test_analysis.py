@@ -204,8 +204,8 @@ class TestPaths:
         start, target = random_bits((3, 4), 3), random_bits((3, 4), 4)
         states = oracle.all_states(12)
         energies = np.array([energy(state.reshape(3, 4)) for state in states])
-        before = np.repeat(np.arange(4096), 12)
-        after = before ^ np.tile(1 << np.arange(12), 4096)
+        before = np.repeat(np.arange(4096, dtype=np.int32), 12)
+        after = before ^ np.tile(np.int32(1) << np.arange(12, dtype=np.int32), 4096)
         rises = np.maximum(energies[after] - energies[before], 0)
 
         def number(state):

@@ -121,11 +121,13 @@ class _Bar:
         self.task = self.progress.add_task("compiling", total=total)
 
     def __enter__(self) -> "_Bar":
-        self.progress.start()
+        if not self.progress.disable:  # where older versions of rich print a line
+            self.progress.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.progress.stop()
+        if not self.progress.disable:
+            self.progress.stop()
 
     def show(self, call: Call, completed: float) -> None:
         """After a call."""
