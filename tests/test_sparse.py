@@ -41,10 +41,13 @@ def states(n, reads=3):
 
 
 def test_form_and_memory(pair):
-    problem, matrix, _ = pair
+    problem, matrix, biases = pair
     assert problem.is_sparse
     assert problem.couplings.weights.size < 5 * np.count_nonzero(matrix) + 8 * len(matrix)
     np.testing.assert_array_equal(problem.couplings.to_dense(), matrix)
+    # A Qubo has its linear terms on the diagonal.
+    dense = problem.to_qubo().to_dense().matrix
+    np.testing.assert_array_equal(np.diag(dense), 2 * matrix.sum(axis=0) - 2 * biases)
 
 
 def test_energies_and_fields(pair):

@@ -37,10 +37,10 @@ def read_npz(source: Source) -> Model:
 def read_matrix_market(source: Source) -> Model:
     """The energy `xᵀ matrix x`; symmetric files have both halves of the matrix."""
     try:
-        matrix = scipy.io.mmread(io.BytesIO(source.data.removeprefix(b"\xef\xbb\xbf")), spmatrix=False)
+        matrix = scipy.io.mmread(io.BytesIO(source.data.removeprefix(b"\xef\xbb\xbf")))
     except (ValueError, OverflowError, TypeError) as error:
         raise ValueError(f"{source.name} is no matrix in MatrixMarket's format: {error}") from error
-    return _model(matrix)
+    return _model(scipy.sparse.coo_array(matrix) if scipy.sparse.issparse(matrix) else matrix)
 
 
 def write_npy(model: Model) -> bytes:
