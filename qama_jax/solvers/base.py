@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_c
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int8, Key
 from numpy.typing import ArrayLike
 
@@ -178,7 +179,7 @@ def check_count(minimum: int = 1, **settings: int) -> None:
     """Raises `ValueError` for the first setting that is not an integer, also one of NumPy, of at least `minimum`."""
     for name, value in settings.items():
         try:
-            count = None if isinstance(value, bool) else operator.index(value)
+            count = None if isinstance(value, bool | np.bool_) else operator.index(value)
         except TypeError:
             count = None
         if count is None or count < minimum:
