@@ -7,6 +7,7 @@ softmax also runs through cuDNN's flash attention, its inputs in bfloat16.
 """
 
 import argparse
+import dataclasses
 import functools
 import statistics
 import time
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.benchmarks.layer import SOLVER
 from experiments.benchmarks.timing import interleave, summary
 from experiments.models.block import AttentionFactory
 from experiments.models.parameters import count_parameters
@@ -26,7 +28,6 @@ from experiments.models.simple_vit import SimpleViT
 from experiments.provenance import provenance, write_json
 from qama_jax import QAMAAttention, SimulatedBifurcation
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
-from qama_jax.flax_arguments import layer_solver
 
 VIT_S = {
     "image_shape": (224, 224, 3),
@@ -39,7 +40,7 @@ VIT_S = {
 }
 
 _ONE_STEP = SimulatedBifurcation(num_steps=1, max_descent_steps=0)
-_NO_DESCENT = SimulatedBifurcation(num_steps=10, max_descent_steps=0)
+_NO_DESCENT = dataclasses.replace(SOLVER, max_descent_steps=0)
 
 
 def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
@@ -102,9 +103,8 @@ def cores(batch: int, repeats: int) -> dict[str, float]:
     head_dim = VIT_S["width"] // heads
     query, key, value = jax.random.normal(jax.random.key(0), (3, batch, tokens, heads, head_dim))
     importance = jnp.ones(head_dim)
-    solver = layer_solver(None, deterministic=False)
     hamiltonians = build_hamiltonians(query, key, value, importance)
-    bits = anneal(jax.random.key(0), hamiltonians, solver).bits
+    bits = anneal(jax.random.key(0), hamiltonians, SOLVER).bits
 
     def qama_energies(query, key, value):
         """Everything but the annealing, with a fixed selection."""
@@ -120,7 +120,7 @@ def cores(batch: int, repeats: int) -> dict[str, float]:
         "qama but annealing, forward and backward": backward(qama_energies),
     }
     calls = {name: functools.partial(function, query, key, value) for name, function in functions.items()}
-    calls["annealing"] = functools.partial(anneal, jax.random.key(0), hamiltonians, solver)
+    calls["annealing"] = functools.partial(anneal, jax.random.key(0), hamiltonians, SOLVER)
     medians = {name: statistics.median(values) for name, values in interleave(calls, repeats).items()}
     for name, median in medians.items():
         print(f"{name}: {median * 1e3:.2f} ms", flush=True)
@@ -134,11 +134,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_drop_in.json"))
     options = parser.parse_args()
-    result = {
-        "experiment": "benchmark_drop_in",
-        **provenance(),
-        "solver": repr(layer_solver(None, deterministic=False)),
-    }
+    result = {"experiment": "benchmark_drop_in", **provenance(), "solver": repr(SOLVER)}
     result |= {"model": VIT_S, "batch": options.batch}
     result["models"] = models(options.batch, options.repeats)
     result["core_seconds"] = cores(options.batch, options.repeats)

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from experiments.benchmarks.layer import SOLVER
 from experiments.benchmarks.timing import interleave, summary
 from experiments.provenance import provenance, write_json
 from qama_jax import AttentionHamiltonian, SimulatedBifurcation, attention_hamiltonian, solve
-from qama_jax.flax_arguments import layer_solver
 
 # (heads, tokens, head_dim): number of problems.
 SHAPES = {(8, 49, 8): 128, (8, 64, 8): 128, (2, 256, 32): 64, (1, 512, 64): 32}
@@ -28,7 +28,7 @@ BATCH_SIZES = (64, 256)
 SOLVERS = {
     "default": SimulatedBifurcation(),
     "20 steps, 8 of descent": SimulatedBifurcation(num_steps=20, max_descent_steps=8),
-    "in training": layer_solver(None, deterministic=False),
+    "in training": SOLVER,
 }
 _KEYS = 4
 
