@@ -44,7 +44,7 @@ def test_random_bits_fail_and_so_does_a_descent_from_them():
     [
         qama_jax.SimulatedBifurcation(100, 8, max_descent_steps=0),
         qama_jax.SimulatedBifurcation(100, 8, mode="discrete", heating=0.02, max_descent_steps=0),
-        qama_jax.MeanFieldAnnealing(60, 8, max_descent_steps=0),
+        qama_jax.MeanFieldAnnealing(150, 8, max_descent_steps=0),
         qama_jax.CoherentIsingMachine(150, 8, max_descent_steps=0),
         qama_jax.SimulatedAnnealing(60, 8),
         qama_jax.ParallelTempering(40, 8, 8),
