@@ -15,7 +15,7 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | files | `read_problem`, `write_problem`, `ProblemFile`; `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
 | solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; protocol `Solver` |
 | dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
-| sampling | `SimulatedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
+| sampling | `SimulatedAnnealing`, `IteratedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
 | others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines; `qama_jax.dimod.DimodSampler` for dimod |
 
 **Many devices** need no other code, as JAX spreads arrays over a mesh. Of a batch, every device has its own problems
@@ -71,6 +71,7 @@ from qama_jax.readouts import WindowReadout as WindowReadout
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive
+from qama_jax.solvers import IteratedAnnealing as IteratedAnnealing
 from qama_jax.solvers import MeanFieldAnnealing as MeanFieldAnnealing
 from qama_jax.solvers import ParallelTempering as ParallelTempering
 from qama_jax.solvers import PathIntegralAnnealing as PathIntegralAnnealing

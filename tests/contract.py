@@ -21,6 +21,7 @@ SOLVERS = {
     "bifurcation discrete heated": qama_jax.SimulatedBifurcation(num_reads=4, mode="discrete", heating=0.05),
     "annealing": qama_jax.SimulatedAnnealing(num_sweeps=30, num_reads=2),
     "tempering": qama_jax.ParallelTempering(num_sweeps=10, num_replicas=4, num_reads=2),
+    "iterated": qama_jax.IteratedAnnealing(num_rounds=2, num_sweeps=10, num_chains=4, num_reads=2),
     "block Gibbs": qama_jax.BlockGibbs(num_sweeps=40, num_reads=4),
     "path integral": qama_jax.PathIntegralAnnealing(num_sweeps=20, num_slices=4, num_reads=2),
     "coherent Ising machine": qama_jax.CoherentIsingMachine(num_steps=60, num_reads=4),

@@ -47,6 +47,7 @@ def test_random_bits_fail_and_so_does_a_descent_from_them():
         qama_jax.MeanFieldAnnealing(150, 8, max_descent_steps=0),
         qama_jax.CoherentIsingMachine(150, 8, max_descent_steps=0),
         qama_jax.SimulatedAnnealing(60, 8),
+        qama_jax.IteratedAnnealing(2, 30, 4, 8),
         qama_jax.ParallelTempering(40, 8, 8),
         qama_jax.PathIntegralAnnealing(60, 8, 4),
     ],

@@ -64,13 +64,25 @@ def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
 
 
 def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkeypatch):
-    """A clock by which a call of 64 sweeps takes 1 s, and longer ones 4 s: 40 % of the 9 s left allow twice as many."""
-    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0, 4.0]))
+    """A clock by which a call of 128 sweeps takes 1 s, and longer ones 5 s: 80 % of the 9 s left allow four times."""
+    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 5.0]))
     monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)
-    assert found.solver == qama_jax.SimulatedAnnealing(num_sweeps=128, num_reads=16)
+    assert found.solver == qama_jax.SimulatedAnnealing(num_sweeps=512, num_reads=16)
+    assert (found.stopped, len(found.call_energies)) == ("time", 2)
+    assert (found.compile_seconds, found.run_seconds) == (14, 6)
+
+
+def test_calls_are_lengthened_again_where_the_first_was_slow(problem, monkeypatch):
+    """The first says 1 s for 128 sweeps, the second takes 0.5 s for 512; less than four times as long is left alone."""
+    clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 0.5, 0.0, 4.0, 4.5]))
+    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)
+    assert found.solver.num_sweeps == 4096
     assert (found.stopped, len(found.call_energies)) == ("time", 3)
-    assert (found.compile_seconds, found.run_seconds) == (14, 9)
+    clock = iter(np.cumsum([0.0, 10.0, 2.0, 2.0, 2.0, 2.0]))
+    found = qama_jax.search(jax.random.key(0), problem, time_limit_s=9)
+    assert (found.solver.num_sweeps, len(found.call_energies)) == (128, 4)
 
 
 def test_no_call_is_too_long_for_an_interrupt(problem, monkeypatch):
@@ -78,7 +90,7 @@ def test_no_call_is_too_long_for_an_interrupt(problem, monkeypatch):
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0]))
     monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=3600, max_calls=2)
-    assert found.solver.num_sweeps == 256
+    assert found.solver.num_sweeps == 512
 
 
 @pytest.mark.parametrize("size", [8, 300])
@@ -94,7 +106,9 @@ def test_temperatures_of_a_sparse_problem():
     """A ring of 200 spins: the changes that flips of random states make, -4, 0, 0 and 4, spread by √8."""
     spins = np.arange(200)
     ring = qama_jax.Ising.from_edges(spins, (spins + 1) % 200, np.ones(200))
-    hot, cold = qama_jax.auto_solver(ring).beta_range
+    solver = qama_jax.auto_solver(ring)
+    assert isinstance(solver, qama_jax.IteratedAnnealing)
+    hot, cold = solver.beta_range
     np.testing.assert_allclose((hot, cold), (2 / np.sqrt(8), np.log(200) / 2), rtol=1e-6)
     empty = qama_jax.Ising.from_edges([0], [199], [0.0])
     assert qama_jax.auto_solver(empty).beta_range == pytest.approx((1, np.log(200) / np.log(100)))

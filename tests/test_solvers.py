@@ -119,7 +119,7 @@ def test_warm_start_of_booleans():
 
 def _cold(solver):
     if hasattr(solver, "beta_range"):
-        return {"beta_range": (50.0, 100.0), "beta_schedule": "geometric"}
+        return {"beta_range": (50.0, 100.0)}
     if isinstance(solver, qama_jax.PathIntegralAnnealing):
         return {"slice_beta": 100.0, "transverse_field": (0.01, 0.01), "problem_weight": (1.0, 1.0)}
     return {}
@@ -137,12 +137,12 @@ def test_energy_trace(solver):
     recorded = qama_jax.solve(jax.random.key(0), problem, dataclasses.replace(solver, record_energy=True))
     np.testing.assert_array_equal(recorded.reads, silent.reads)
     trace = np.asarray(recorded.info["energy_trace"])
-    steps = solver.num_sweeps if hasattr(solver, "num_sweeps") else solver.num_steps or 60
-    assert trace.shape == (solver.num_reads, steps)
+    steps = next(getattr(solver, name) for name in ("num_rounds", "num_sweeps", "num_steps") if hasattr(solver, name))
+    assert trace.shape == (solver.num_reads, steps or 60)
     lowest, last = trace.min(axis=1), trace[:, -1]
     if isinstance(solver, qama_jax.SimulatedAnnealing | qama_jax.BlockGibbs | qama_jax.PathIntegralAnnealing):
         np.testing.assert_allclose(last, recorded.read_energies, rtol=1e-5, atol=1e-4)
-    elif isinstance(solver, qama_jax.ParallelTempering):
+    elif isinstance(solver, qama_jax.ParallelTempering | qama_jax.IteratedAnnealing):
         np.testing.assert_allclose(last, recorded.read_energies, rtol=1e-5, atol=1e-4)
         assert (np.diff(trace, axis=1) <= 0).all()
     elif isinstance(solver, qama_jax.CoherentIsingMachine):
@@ -362,6 +362,9 @@ def test_exhaustive_in_blocks():
         (lambda: qama_jax.SimulatedAnnealing(beta_schedule="cosine"), "beta_schedule must be 'geometric'"),
         (lambda: qama_jax.SimulatedAnnealing(beta_range=(1.0, 2.0), beta_schedule=(1.0, 2.0)), "beta_range has no"),
         (lambda: qama_jax.SimulatedAnnealing(update="block"), "update must be one of"),
+        (lambda: qama_jax.IteratedAnnealing(num_chains=0), "num_chains must be"),
+        (lambda: qama_jax.IteratedAnnealing(reheating=(0.5, 0.2)), "reheating must be a pair"),
+        (lambda: qama_jax.IteratedAnnealing(reheating=0.5), "reheating must be a function"),
         (lambda: qama_jax.ParallelTempering(num_replicas=1), "num_replicas must be an integer >= 2"),
         (lambda: qama_jax.PathIntegralAnnealing(num_slices=3), "num_slices must be even"),
         (lambda: qama_jax.MeanFieldAnnealing(damping=1.5), "damping must be at most 1"),

@@ -328,6 +328,43 @@ class TestParallelTempering:
         )
 
 
+class TestIteratedAnnealing:
+    @each_problem
+    def test_step(self, problem, reference):
+        """Chains from the best state, each at its own temperatures; dense problems take over the lowest of all."""
+        solver = qama_jax.IteratedAnnealing(num_sweeps=2, num_chains=4, num_reads=5)
+        transition, bits = solver.arrange(problem), draw_bits(reference, 5)
+        bits[0] = min(reference.states(), key=reference.energy)
+        row = draw((2, 4), 0.1, 3)
+        chains = np.repeat(bits, 4, axis=0)
+        for index, beta in enumerate(row):
+            drawn = sweep_noise(noise.exponential, jax.random.fold_in(KEY, index), reference, 20)
+            chains = sweep(reference, chains, drawn, metropolis(np.tile(beta, 5)))
+        candidates = np.concatenate([bits[:, None], chains.reshape(5, 4, *reference.shape)], axis=1)
+        energies = np.array([[reference.energy(state) for state in read] for read in candidates])
+        lowest = energies.argmin(axis=1)
+        assert lowest[0] == 0
+        assert len(set(lowest)) > 2
+        state, _ = take_step(solver, problem, jnp.asarray(bits), jnp.asarray(row))
+        np.testing.assert_array_equal(solver.bits(transition, state), candidates[np.arange(5), lowest])
+
+    def test_temperatures(self):
+        """All chains start at the hot end once, later between a quarter of the way and the cold end."""
+        solver = qama_jax.IteratedAnnealing(2, 3, 2, beta_range=(1.0, 16.0), reheating=(0.25, 1.0))
+        rows = solver.schedule(PROBLEMS["ising"][0])
+        close(rows, [[[1, 1], [4, 4], [16, 16]], [[2, 16], [2**2.5, 16], [16, 16]]])
+        hot, cold = qama_jax.SimulatedAnnealing(num_sweeps=2).schedule(PROBLEMS["ising"][0])
+        rows = qama_jax.IteratedAnnealing(1).schedule(PROBLEMS["ising"][0])
+        close(rows[0, [0, -1]].T, np.tile([hot, cold], (16, 1)))
+
+    def test_start(self):
+        problem, reference = PROBLEMS["attention"]
+        solver, bits = qama_jax.IteratedAnnealing(num_reads=4), draw_bits(reference, 4)
+        transition = solver.arrange(problem)
+        np.testing.assert_array_equal(solver.init(KEY, transition, jnp.asarray(bits)), bits)
+        assert len(np.unique(np.asarray(solver.init(KEY, transition, None)), axis=0)) == 4
+
+
 class TestPathIntegralAnnealing:
     @each_problem
     def test_step(self, problem, reference):

@@ -6,6 +6,7 @@
 | `MeanFieldAnnealing` | means of the bits, annealed | the cheapest step; long sequences |
 | `SteepestDescent` | many moves at once as long as they help | polish after any other; long sequences |
 | `SimulatedAnnealing` | single flips | small and medium problems; samples at a temperature |
+| `IteratedAnnealing` | annealing again from the best so far | sparse problems, large ones above all |
 | `ParallelTempering` | replica exchange | rugged problems; samples at many temperatures |
 | `PathIntegralAnnealing` | simulated quantum annealing | rugged problems; studies of quantum annealing |
 | `BlockGibbs` | Gibbs sampler, every token at once | sampling attention of long sequences |
@@ -38,6 +39,7 @@ from qama_jax.solvers.base import solve as solve
 from qama_jax.solvers.block_gibbs import BlockGibbs as BlockGibbs
 from qama_jax.solvers.coherent_ising_machine import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers.exhaustive import Exhaustive as Exhaustive
+from qama_jax.solvers.iterated_annealing import IteratedAnnealing as IteratedAnnealing
 from qama_jax.solvers.iterative import IterativeSolver as IterativeSolver
 from qama_jax.solvers.mean_field_annealing import MeanFieldAnnealing as MeanFieldAnnealing
 from qama_jax.solvers.parallel_tempering import ParallelTempering as ParallelTempering

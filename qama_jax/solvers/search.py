@@ -16,7 +16,9 @@ from qama_jax.solvers.base import Solution, Solver, check_count, check_positive,
 
 # Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take; but
 # not more seconds than someone who presses Ctrl-C would wait.
-_TRIAL, _SHARE, _LONGEST_CALL_S = 1 / 16, 0.4, 5.0
+_TRIAL, _SHARE, _LONGEST_CALL_S = 1 / 8, 0.8, 5.0
+# Calls are lengthened where they could take this many times as long.
+_WORTH_COMPILING = 4
 
 
 class SearchResult(NamedTuple):
@@ -139,9 +141,10 @@ def search(
                 stopped = "calls"
             elif time_limit_s is not None and ends[-1] + max(np.diff(ends)) > time_limit_s:
                 stopped = "time"
-            elif adapts_to is not None and index == 0:
+            elif adapts_to is not None:
                 affordable = min(_SHARE * (adapts_to - ends[-1]), _LONGEST_CALL_S)
-                longer = lengthened(solver, max(1, affordable / ends[-1]))
+                factor = affordable / (ends[-1] - ends[-2])
+                longer = lengthened(solver, factor) if factor >= _WORTH_COMPILING else solver
                 if longer != solver:
                     solver = longer
                     start = time.perf_counter()
