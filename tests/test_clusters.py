@@ -16,10 +16,11 @@ pytestmark = pytest.mark.usefixtures("strict")
 
 
 def random_edges(size, edges, hub=0, seed=0):
-    """Pairs without a direction, each once, and as many again from bit 0."""
+    """Pairs without a direction, each once, and `hub` besides from the last bit to others."""
     rng = np.random.default_rng(seed)
     ends = np.sort(rng.integers(0, size, (edges, 2)), axis=1)
-    ends = np.concatenate([ends, np.stack([np.zeros(hub, int), rng.choice(np.arange(1, size), hub, False)], axis=1)])
+    hub_ends = np.stack([rng.choice(size - 1, hub, replace=False), np.full(hub, size - 1)], axis=1)
+    ends = np.concatenate([ends, hub_ends])
     return np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0).T
 
 
@@ -53,6 +54,15 @@ def test_clusters_of_a_long_path_in_any_order():
     rows, columns = np.sort(np.stack([path[:-1], path[1:]]), axis=0)
     labels = clusters(lists(2000, rows, columns), jnp.ones(2000, bool))
     np.testing.assert_array_equal(labels, 0)
+
+
+def test_a_hub_hears_of_all_its_neighbours():
+    """Of many lists, the last alone holds the neighbour by which bit 0 belongs to the cluster."""
+    neighbors = np.arange(20, 172)
+    rows, columns = np.append(neighbors, 0), np.append(np.full(len(neighbors), 299), 171)
+    assert lists(300, rows, columns).owners.size > 1
+    labels = clusters(lists(300, rows, columns), jnp.ones(300, bool))
+    np.testing.assert_array_equal(labels, components(300, rows, columns, np.ones(300, bool)))
 
 
 def test_clusters_of_many_states_at_once():
