@@ -10,7 +10,7 @@ import scipy.sparse
 
 import qama_jax
 from qama_jax.problems.sparse import SparseCouplings
-from qama_jax.sampling.clusters import clusters, recombine
+from qama_jax.sampling.clusters import clusters, exchange_clusters, recombine
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -70,6 +70,26 @@ def test_clusters_of_many_states_at_once():
     member = np.random.default_rng(1).random((4, 300)) < np.array([[0.1], [0.4], [0.7], [1]])
     labels = jax.vmap(clusters, (None, 0))(lists(300, rows, columns), jnp.asarray(member))
     np.testing.assert_array_equal(labels, [components(300, rows, columns, each) for each in member])
+
+
+def test_exchanged_clusters_are_whole_and_keep_the_sum_of_energies():
+    rng = np.random.default_rng(0)
+    rows, columns = random_edges(200, 200)
+    problem = qama_jax.Ising.from_edges(rows, columns, rng.integers(-3, 4, len(rows)), rng.integers(-3, 4, 200))
+    one = rng.integers(0, 2, 200).astype(np.int8)
+    other = np.where(rng.random(200) < 0.3, 1 - one, one).astype(np.int8)
+    keys = jax.random.split(jax.random.key(0), 400)
+    exchange = jax.vmap(lambda key: exchange_clusters(key, problem.as_sparse(), jnp.asarray(one), jnp.asarray(other)))
+    first, second = map(np.asarray, exchange(keys))
+    np.testing.assert_array_equal(first + second, np.broadcast_to(one + other, first.shape))
+    sums = problem.exact_energy(first) + problem.exact_energy(second)
+    np.testing.assert_array_equal(sums, problem.exact_energy(one) + problem.exact_energy(other))
+    labels = components(200, rows, columns, one != other)
+    exchanged = first != one
+    for label in np.unique(labels[labels < 200]):
+        whole = exchanged[:, labels == label]
+        np.testing.assert_array_equal(whole, np.broadcast_to(whole[:, :1], whole.shape))
+        assert 0.38 < whole[:, 0].mean() < 0.62
 
 
 def test_recombined_is_the_lowest_of_all_exchanges():

@@ -1,5 +1,6 @@
 """Samplers at fixed temperature against the exact Boltzmann distribution, by enumeration in float64."""
 
+import dataclasses
 import functools
 
 import jax
@@ -116,6 +117,39 @@ def test_exchange_rates_are_those_of_the_distributions():
         weights = np.outer(*(boltzmann(problem, states, b) for b in beta[pair : pair + 2]))
         accepted = np.exp(np.minimum(0, (beta[pair] - beta[pair + 1]) * (energies[:, None] - energies[None])))
         np.testing.assert_allclose(info["exchange_rate"][pair], (weights * accepted).sum(), atol=0.02)
+
+
+def test_tuned_ladder_exchanges_evenly():
+    """Between ends that stay where they are; what it samples afterwards is Boltzmann at its temperatures."""
+    problem = PROBLEMS["qubo"]
+    plain = qama_jax.ParallelTempering(num_sweeps=500, num_replicas=4, num_reads=2000, beta_range=(0.02, 0.5))
+    tuned = dataclasses.replace(plain, num_tuning_sweeps=460)
+    before, after = (qama_jax.solve(jax.random.key(4), problem, solver).info for solver in (plain, tuned))
+    assert np.ptp(before["exchange_rate"]) > 0.5
+    assert np.ptp(after["exchange_rate"]) < 0.03
+    np.testing.assert_allclose(after["beta"][jnp.array([0, 3])], [0.02, 0.5], rtol=1e-5)
+    for index in range(4):
+        assert_samples_follow(after["replicas"][:, index], problem, float(after["beta"][index]))
+
+
+@pytest.mark.parametrize("cluster_interval", [1, 3])
+def test_exchanged_clusters_leave_replicas_boltzmann(cluster_interval):
+    """Few flips between the exchanges, of a problem that falls into clusters often."""
+    edges = np.array([(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 7), (0, 7), (2, 6)]).T
+    rng = np.random.default_rng(0)
+    dense = qama_jax.Ising.from_edges(*edges, rng.normal(size=9), rng.normal(size=8) / 2)
+    problem = qama_jax.Ising.from_terms(dense.terms(), is_sparse=True)
+    beta = temperature(dense)
+    solver = qama_jax.ParallelTempering(
+        num_sweeps=30,
+        num_replicas=2,
+        num_reads=NUM_READS,
+        beta_range=(beta / 2, beta),
+        cluster_interval=cluster_interval,
+    )
+    info = qama_jax.solve(jax.random.key(5), problem, solver).info
+    for index in range(2):
+        assert_samples_follow(info["replicas"][:, index], dense, float(info["beta"][index]))
 
 
 @each_problem

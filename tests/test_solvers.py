@@ -366,6 +366,14 @@ def test_exhaustive_in_blocks():
         (lambda: qama_jax.IteratedAnnealing(reheating=(0.5, 0.2)), "reheating must be a pair"),
         (lambda: qama_jax.IteratedAnnealing(reheating=0.5), "reheating must be a function"),
         (lambda: qama_jax.ParallelTempering(num_replicas=1), "num_replicas must be an integer >= 2"),
+        (lambda: qama_jax.ParallelTempering(num_sweeps=5, num_tuning_sweeps=5), "num_tuning_sweeps must be below"),
+        (lambda: qama_jax.ParallelTempering(num_reads=3, cluster_interval=1), "num_reads must be even"),
+        (
+            lambda: qama_jax.solve(
+                jax.random.key(0), qama_jax.Qubo(np.eye(2)), qama_jax.ParallelTempering(num_reads=2, cluster_interval=1)
+            ),
+            "cluster_interval must be None",
+        ),
         (lambda: qama_jax.PathIntegralAnnealing(num_slices=3), "num_slices must be even"),
         (lambda: qama_jax.MeanFieldAnnealing(damping=1.5), "damping must be at most 1"),
         (lambda: qama_jax.CoherentIsingMachine(error_rate=-1.0), "error_rate must not be negative"),

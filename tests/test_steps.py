@@ -322,10 +322,49 @@ class TestParallelTempering:
         np.testing.assert_array_equal(ladder.transition.restore(warm.chains), np.repeat(bits, 2, axis=0))
         np.testing.assert_array_equal(ladder.transition.restore(cold.chains)[::2], cold.best)
 
-    def test_turns_alternate(self):
-        np.testing.assert_array_equal(
-            qama_jax.ParallelTempering(5).schedule(PROBLEMS["ising"][0]), np.array([0, 1, 0, 1, 0])
-        )
+    def test_steps_are_counted(self):
+        np.testing.assert_array_equal(qama_jax.ParallelTempering(5).schedule(PROBLEMS["ising"][0]), np.arange(5))
+
+    def test_tuning(self):
+        """Pairs that would exchange more often than the mean move apart in log β, by steps of (1 + index)^-0.6."""
+        problem, reference = PROBLEMS["ising"]
+        solver = qama_jax.ParallelTempering(4, num_replicas=4, num_reads=5, beta_range=(0.05, 6.4), num_tuning_sweeps=3)
+        ladder, spacing = solver.arrange(problem), np.array([0.5, -1, 0.2], np.float32)
+        start = solver.init(KEY, ladder, None)
+        close(start.spacing, np.full(3, np.log(np.log(128) / 3)))
+        beta = 0.05 * 128 ** np.append(0, np.cumsum(scipy.special.softmax(spacing)))
+        state = start._replace(spacing=jnp.asarray(spacing))
+        bits = np.asarray(ladder.transition.restore(state.chains))
+        drawn = sweep_noise(noise.exponential, jax.random.split(KEY)[0], reference, 20)
+        swept = sweep(reference, bits, drawn, metropolis(np.tile(beta, 5))).reshape(5, 4, *reference.shape)
+        energies = np.array([[reference.energy(state) for state in read] for read in swept])
+        accepted = np.exp(np.minimum(np.diff(beta) * np.diff(energies), 0)).mean(axis=0)
+        step = compiled(solver, problem)
+        for index in (0, 2, 3):
+            expected = spacing + (index < 3) * (accepted - accepted.mean()) / (1 + index) ** 0.6
+            close(step(state, jnp.asarray(index))[0].spacing, expected)
+        infos = np.zeros((4, 5, 3), int)
+        infos[0] = infos[3, :2, 1] = 1
+        report = solver.report(ladder, jnp.arange(4), state, jnp.asarray(infos))
+        close(report["beta"], beta)
+        close(report["exchange_rate"], [0, 0.4, 0])
+
+    def test_clusters_are_exchanged_between_pairs_of_reads(self):
+        """At every second step, after all else; reads 0 and 1, and 2 and 3, at each temperature."""
+        rng = np.random.default_rng(0)
+        ends = np.arange(40)
+        terms = qama_jax.Ising.from_edges(ends, (ends + 1) % 40, rng.normal(size=40)).terms()
+        problem = qama_jax.Ising.from_terms(terms, is_sparse=True)
+        plain = qama_jax.ParallelTempering(num_replicas=3, num_reads=4)
+        solver = qama_jax.ParallelTempering(num_replicas=3, num_reads=4, cluster_interval=2)
+        state = plain.init(KEY, plain.arrange(problem), None)
+        for index in (0, 1):
+            chains = (compiled(s, problem)(state, jnp.asarray(index))[0].chains for s in (plain, solver))
+            restored = map(plain.arrange(problem).transition.restore, chains)
+            before, after = (np.asarray(replicas, int).reshape(2, 2, 3, 40) for replicas in restored)
+            np.testing.assert_array_equal(after.sum(axis=1), before.sum(axis=1))
+            moved = (after != before).any(axis=(1, 3))
+            assert moved.any() == (index == 1)
 
 
 class TestIteratedAnnealing:

@@ -162,7 +162,7 @@ class TestJax:
 
     def test_export_needs_to_know_the_form(self):
         query = jax.ShapeDtypeStruct(jax.export.symbolic_shape("n, 2, 4"), jnp.float32)
-        with pytest.raises(jax.errors.InconclusiveDimensionOperation, match="'n' <= '8'"):
+        with pytest.raises(Exception, match="'n' <= '8'"):  # JAX 0.10 has no public name for its type
             jax.export.export(jax.jit(lambda q: self.attend(jax.random.key(2), q, q, q, jnp.ones(4))))(query)
 
     def test_vmap_of_a_deterministic_layer(self, inputs):

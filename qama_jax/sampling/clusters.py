@@ -6,7 +6,7 @@ do: of all 2^k states that k clusters allow, the lowest is found in one pass ove
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Key
 
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.problems.quadratic import Quadratic
@@ -46,6 +46,28 @@ def clusters(couplings: SparseCouplings, member: Bool[Array, "n"]) -> Int[Array,
     own = jnp.where(member, jnp.arange(n, dtype=jnp.int32), none)
     start = (jnp.append(own, none), jnp.any(member))
     return jax.lax.while_loop(lambda state: state[1], step, start)[0][:n]
+
+
+def exchange_clusters(key: Key[Array, ""], couplings: SparseCouplings, one: Bits, other: Bits) -> tuple[Bits, Bits]:
+    """Two states after each of their clusters is exchanged with probability ½; the sum of their energies stays.
+
+    Args:
+      key: typed PRNG key.
+      couplings: of the problem.
+      one: [n], a state.
+      other: the other.
+
+    Returns:
+      Both states.
+
+    References:
+      Houdayer, "A cluster Monte Carlo algorithm for 2-dimensional spin glasses", European Physical Journal B 22, 479
+      (2001).
+    """
+    differs = one != other
+    coins = jax.random.bernoulli(key, shape=(differs.size + 1,))
+    exchanged = differs & coins[clusters(couplings, differs)]
+    return jnp.where(exchanged, other, one), jnp.where(exchanged, one, other)
 
 
 def recombine(problem: Problem, bits: Bits, other: Bits) -> Bits:
