@@ -74,7 +74,7 @@ def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkey
 
 
 def test_calls_are_lengthened_again_where_the_first_was_slow(problem, monkeypatch):
-    """The first says 1 s for 128 sweeps, the second takes 0.5 s for 512; less than four times as long is left alone."""
+    """The first says 1 s for 128 sweeps, the second takes 0.5 s for 512; what could not be twice as long stays."""
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 0.5, 0.0, 4.0, 4.5]))
     monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)

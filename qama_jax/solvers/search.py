@@ -17,8 +17,6 @@ from qama_jax.solvers.base import Solution, Solver, check_count, check_positive,
 # Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take; but
 # not more seconds than someone who presses Ctrl-C would wait.
 _TRIAL, _SHARE, _LONGEST_CALL_S = 1 / 8, 0.8, 5.0
-# Calls are lengthened where they could take this many times as long.
-_WORTH_COMPILING = 4
 
 
 class SearchResult(NamedTuple):
@@ -80,8 +78,8 @@ def search(
     Args:
       key: typed PRNG key. A single call uses it as it is, so that it equals `solve`.
       problem: what is minimised.
-      solver: what runs. None takes `auto_solver(problem)`, and within a time limit as many steps as a short first call
-        suggests.
+      solver: what runs. None takes `auto_solver(problem)`, and within a time limit as many steps as the calls so far
+        suggest.
       time_limit_s: seconds of running, compilation apart. No call starts that would end later, judged by the longest so
         far; the first always runs.
       target: an energy at which the search ends.
@@ -143,8 +141,7 @@ def search(
                 stopped = "time"
             elif adapts_to is not None:
                 affordable = min(_SHARE * (adapts_to - ends[-1]), _LONGEST_CALL_S)
-                factor = affordable / (ends[-1] - ends[-2])
-                longer = lengthened(solver, factor) if factor >= _WORTH_COMPILING else solver
+                longer = lengthened(solver, max(1, affordable / (ends[-1] - ends[-2])))
                 if longer != solver:
                     solver = longer
                     start = time.perf_counter()
