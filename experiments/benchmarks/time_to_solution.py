@@ -15,16 +15,20 @@ import numpy as np
 import scipy.stats
 
 from experiments.benchmarks import instances
-from qama_jax import Ising, SimulatedAnnealing, auto_solver, solve
+from qama_jax import Ising, IteratedAnnealing, SimulatedAnnealing, auto_solver, solve
 from qama_jax.analysis import time_to_solution
 from qama_jax.solvers import Solver
 
 
 def candidates(problem: Ising, runs: int) -> list[Solver]:
-    """The solver of `auto_solver` at several lengths, bifurcation in its other mode too; the fastest counts."""
+    """The solver of `auto_solver` at several lengths, beside annealing or the other mode; the fastest counts."""
     solver = auto_solver(problem)
-    if isinstance(solver, SimulatedAnnealing):
-        return [dataclasses.replace(solver, num_sweeps=sweeps, num_reads=runs) for sweeps in (500, 2000, 8000)]
+    if isinstance(solver, IteratedAnnealing):
+        annealing = SimulatedAnnealing(num_reads=runs, beta_range=solver.beta_range)
+        return [
+            *(dataclasses.replace(solver, num_sweeps=sweeps, num_reads=runs) for sweeps in (32, 128)),
+            *(dataclasses.replace(annealing, num_sweeps=sweeps) for sweeps in (2000, 8000)),
+        ]
     long = dataclasses.replace(solver, num_steps=4000, num_reads=runs)
     return [dataclasses.replace(long, num_steps=1000), long, dataclasses.replace(long, mode="discrete", heating=0.0)]
 
