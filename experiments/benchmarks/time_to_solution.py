@@ -15,7 +15,7 @@ import numpy as np
 import scipy.stats
 
 from experiments.benchmarks import instances
-from qama_jax import Ising, IteratedAnnealing, SimulatedAnnealing, auto_solver, solve
+from qama_jax import Ising, IteratedAnnealing, SimulatedAnnealing, SimulatedBifurcation, auto_solver, solve
 from qama_jax.analysis import time_to_solution
 from qama_jax.solvers import Solver
 
@@ -23,14 +23,18 @@ from qama_jax.solvers import Solver
 def candidates(problem: Ising, runs: int) -> list[Solver]:
     """The solver of `auto_solver` at several lengths, beside annealing or the other mode; the fastest counts."""
     solver = auto_solver(problem)
-    if isinstance(solver, IteratedAnnealing):
-        annealing = SimulatedAnnealing(num_reads=runs, beta_range=solver.beta_range)
+    if isinstance(solver, SimulatedBifurcation):
+        long = dataclasses.replace(solver, num_steps=4000, num_reads=runs)
         return [
-            *(dataclasses.replace(solver, num_sweeps=sweeps, num_reads=runs) for sweeps in (32, 128)),
-            *(dataclasses.replace(annealing, num_sweeps=sweeps) for sweeps in (2000, 8000)),
+            dataclasses.replace(long, num_steps=1000),
+            long,
+            dataclasses.replace(long, mode="discrete", heating=0.0),
         ]
-    long = dataclasses.replace(solver, num_steps=4000, num_reads=runs)
-    return [dataclasses.replace(long, num_steps=1000), long, dataclasses.replace(long, mode="discrete", heating=0.0)]
+    annealing = SimulatedAnnealing(num_reads=runs, beta_range=solver.beta_range)
+    solvers: list[Solver] = [dataclasses.replace(annealing, num_sweeps=sweeps) for sweeps in (500, 2000, 8000)]
+    if isinstance(solver, IteratedAnnealing):
+        solvers += [dataclasses.replace(solver, num_sweeps=sweeps, num_reads=runs) for sweeps in (32, 128)]
+    return solvers
 
 
 def measure(found: instances.Found, rows: dict[str, Any], runs: int, seed: int, save: Callable) -> None:
