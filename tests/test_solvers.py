@@ -367,6 +367,10 @@ def test_exhaustive_in_blocks():
         (lambda: qama_jax.IteratedAnnealing(reheating=0.5), "reheating must be a function"),
         (lambda: qama_jax.ParallelTempering(num_replicas=1), "num_replicas must be an integer >= 2"),
         (lambda: qama_jax.ParallelTempering(num_sweeps=5, num_tuning_sweeps=5), "num_tuning_sweeps must be below"),
+        (
+            lambda: qama_jax.ParallelTempering(num_tuning_sweeps=5, beta_schedule=(0.0, 1.0)),
+            "num_tuning_sweeps must be 0",
+        ),
         (lambda: qama_jax.ParallelTempering(num_reads=3, cluster_interval=1), "num_reads must be even"),
         (
             lambda: qama_jax.solve(

@@ -88,9 +88,9 @@ def recombine(problem: Problem, bits: Bits, other: Bits) -> Bits:
       Tinós, Whitley, Chicano, "Partition crossover for pseudo-Boolean optimization", Foundations of Genetic
       Algorithms XIII (2015).
     """
-    states = jnp.stack([bits, other])
     if isinstance(problem, Quadratic) and problem.is_sparse:
-        states = jnp.stack([_best_of_clusters(problem, bits, other), other])
+        bits = _best_of_clusters(problem, bits, other)
+    states = jnp.stack([bits, other])
     return states[jnp.argmin(jax.vmap(problem.energy)(states))]
 
 

@@ -97,6 +97,11 @@ class ParallelTempering(IterativeSolver):
             raise ValueError(
                 f"num_tuning_sweeps must be below num_sweeps={self.num_sweeps}, got {self.num_tuning_sweeps}"
             )
+        if self.num_tuning_sweeps and not isinstance(self.beta_schedule, str):
+            raise ValueError(
+                "num_tuning_sweeps must be 0 for a beta_schedule of inverse temperatures, which tuning moves; give "
+                "a beta_range"
+            )
         if self.cluster_interval is not None:
             check_count(cluster_interval=self.cluster_interval)
             if self.num_reads % 2:
@@ -124,7 +129,9 @@ class ParallelTempering(IterativeSolver):
             bits = jnp.repeat(bits, self.num_replicas, axis=0)
         bits = start_bits(key, problem, self.num_reads * self.num_replicas, bits)
         start = jax.vmap(problem.clamp)(bits)[:: self.num_replicas]
-        spacing = jnp.log(jnp.maximum(jnp.diff(jnp.log(ladder.beta)), _CLOSEST))
+        spacing = jnp.zeros(self.num_replicas - 1, problem.dtype)
+        if self.num_tuning_sweeps:
+            spacing = jnp.log(jnp.maximum(jnp.diff(jnp.log(ladder.beta)), _CLOSEST))
         return _State(ladder.transition.arrange(bits), spacing, start, jax.vmap(problem.energy)(start))
 
     def step(
