@@ -13,7 +13,7 @@ from qama_jax.sampling.clusters import recombine
 from qama_jax.sampling.transitions import Transition, make_transition
 from qama_jax.solvers.base import check_choice, check_count, start_bits
 from qama_jax.solvers.iterative import IterativeSolver
-from qama_jax.solvers.schedules import beta_range, check_betas, check_schedule, evaluate
+from qama_jax.solvers.schedules import beta_limits, check_betas, check_schedule, evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class IteratedAnnealing(IterativeSolver):
         return make_transition(problem, self.update)
 
     def schedule(self, problem: Problem) -> Float[Array, "num_rounds num_sweeps num_chains"]:
-        hot, cold = beta_range(problem) if self.beta_range is None else jnp.asarray(self.beta_range, problem.dtype)
+        hot, cold = beta_limits(problem, self.beta_range)
         first, last = self.reheating
         start = jnp.broadcast_to(jnp.linspace(first, last, self.num_chains), (self.num_rounds, 1, self.num_chains))
         start = start.at[0].set(0).astype(problem.dtype)

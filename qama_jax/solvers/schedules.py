@@ -38,6 +38,14 @@ def beta_range(problem: Problem) -> tuple[Float[Array, ""], Float[Array, ""]]:
     return hot, jnp.maximum(hot, cold)
 
 
+def beta_limits(problem: Problem, limits: tuple[float, float] | None) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The limits that a solver was given, in the problem's type, or those of `beta_range`."""
+    if limits is None:
+        return beta_range(problem)
+    hot, cold = limits
+    return jnp.asarray(hot, problem.dtype), jnp.asarray(cold, problem.dtype)
+
+
 def betas(
     problem: Problem,
     num_betas: int,
@@ -47,7 +55,7 @@ def betas(
     """Inverse temperatures from hot to cold; `limits` None are those of `beta_range`."""
     if not isinstance(schedule, str):
         return evaluate(schedule, num_betas, problem.dtype)
-    hot, cold = beta_range(problem) if limits is None else (jnp.asarray(limit, problem.dtype) for limit in limits)
+    hot, cold = beta_limits(problem, limits)
     fractions = evaluate((0.0, 1.0), num_betas, problem.dtype)
     return hot + (cold - hot) * fractions if schedule == "linear" else hot * (cold / hot) ** fractions
 
