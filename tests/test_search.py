@@ -85,6 +85,20 @@ def test_calls_are_lengthened_again_where_the_first_was_slow(problem, monkeypatc
     assert (found.solver.num_sweeps, len(found.call_energies)) == (128, 3)
 
 
+def test_iterated_annealing_goes_on_from_the_best_so_far(monkeypatch):
+    short = qama_jax.IteratedAnnealing(num_rounds=1, num_sweeps=2, num_chains=4)
+    monkeypatch.setattr("qama_jax.solvers.search.auto_solver", lambda _: short)
+    rng = np.random.default_rng(1)
+    ends = np.arange(400), (np.arange(400) + rng.integers(1, 400, 400)) % 400
+    graph = qama_jax.Ising.from_edges(*ends, rng.choice([-1.0, 1.0], 400))
+
+    def energies(solver):
+        return qama_jax.search(jax.random.key(0), graph, solver, max_calls=12).call_energies
+
+    assert energies(None) == sorted(energies(None), reverse=True)
+    assert energies(None)[-1] < min(energies(short))
+
+
 def test_no_call_is_too_long_for_an_interrupt(problem, monkeypatch):
     """However much time there is, the longest takes 5 s: here 4 times as many sweeps as the first, of 1 s."""
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0]))

@@ -17,7 +17,8 @@ def as_dense(matrix: Matrix) -> Float[Array, "n n"]:
 
 def dense_product(x: Float[Array, "n"], matrix: Float[Array, "n n"]) -> Float[Array, "n"]:
     """The product with a symmetric matrix."""
-    return jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)
+    # The matrix first: with reads as columns, a product with few of them takes less than half of the time on CPUs.
+    return jnp.matmul(matrix, x, precision=jax.lax.Precision.HIGHEST)
 
 
 def without_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:

@@ -13,6 +13,7 @@ from qama_jax.problems import Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.solvers.auto import auto_solver, lengthened
 from qama_jax.solvers.base import Solution, Solver, check_count, check_positive, solve
+from qama_jax.solvers.iterated_annealing import IteratedAnnealing
 
 # Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take; but
 # not more seconds than someone who presses Ctrl-C would wait.
@@ -79,7 +80,7 @@ def search(
       key: typed PRNG key. A single call uses it as it is, so that it equals `solve`.
       problem: what is minimised.
       solver: what runs. None takes `auto_solver(problem)`, and within a time limit as many steps as the calls so far
-        suggest.
+        suggest; where that is `IteratedAnnealing`, each call goes on from the best state so far.
       time_limit_s: seconds of running, compilation apart. No call starts that would end later, judged by the longest so
         far; the first always runs.
       target: an energy at which the search ends.
@@ -108,13 +109,17 @@ def search(
     if target is not None and np.isnan(target):
         raise ValueError("target must be a number, got nan")
     adapts_to = time_limit_s if solver is None else None
+    start_bits = None
     if solver is None:
         solver = auto_solver(problem)
+        # Its chains start hot, so that a good state to start from is a gain and a bad one no loss.
+        if isinstance(solver, IteratedAnnealing) and max_calls != 1:
+            start_bits = np.zeros(problem.shape, np.int8)
     if adapts_to is not None:
         solver = lengthened(solver, _TRIAL)
 
     start = time.perf_counter()
-    compiled = _compile(key, problem, solver)
+    compiled = _compile(key, problem, solver, start_bits)
     lowest_energy = _lowest_energy(problem)
     run_start = time.perf_counter()
     compile_seconds = run_start - start
@@ -125,12 +130,14 @@ def search(
         while stopped is None:
             index = len(call_energies)
             # Subkeys of `key` itself may be those that the solver draws, so several calls use none of its own.
-            solution = jax.device_get(compiled(key if max_calls == 1 else jax.random.fold_in(key, index), problem))
+            call_key = key if max_calls == 1 else jax.random.fold_in(key, index)
+            solution = jax.device_get(compiled(call_key, problem, initial_bits=start_bits))
             energy = lowest_energy(solution)
             ends.append(time.perf_counter() - run_start)
             call_energies.append(energy)
             if bits is None or energy < lowest:
                 bits, lowest, seconds_to_best = solution.bits, energy, ends[-1]
+                start_bits = start_bits if start_bits is None else bits
             if on_call is not None:
                 on_call(Call(index, solution, lowest, ends[-1]))
             if target is not None and lowest <= target:
@@ -145,7 +152,7 @@ def search(
                 if longer != solver:
                     solver = longer
                     start = time.perf_counter()
-                    compiled = _compile(key, problem, solver)
+                    compiled = _compile(key, problem, solver, start_bits)
                     paused = time.perf_counter() - start
                     run_start, compile_seconds = run_start + paused, compile_seconds + paused
     except KeyboardInterrupt:
@@ -155,8 +162,8 @@ def search(
     return SearchResult(bits, lowest, call_energies, solver, stopped, compile_seconds, ends[-1], seconds_to_best)
 
 
-def _compile(key: Key[Array, ""], problem: Problem, solver: Solver) -> Callable[..., Solution]:
-    return jax.jit(solve, static_argnums=2).lower(key, problem, solver).compile()
+def _compile(key: Key[Array, ""], problem: Problem, solver: Solver, bits: np.ndarray | None) -> Callable[..., Solution]:
+    return jax.jit(solve, static_argnums=2).lower(key, problem, solver, initial_bits=bits).compile()
 
 
 def _lowest_energy(problem: Problem) -> Callable[[Solution], int | float]:
