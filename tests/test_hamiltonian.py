@@ -100,13 +100,13 @@ def test_second_derivatives_equal_the_oracle(heads, tokens, head_dim):
     bits = make_bits(heads, tokens)
     directions = [np.random.default_rng(i).standard_normal(a.shape).astype(np.float32) for i, a in enumerate(inputs)]
 
-    def slope(inputs):
-        def energy(inputs):
-            return qama_jax.attention_hamiltonian(*inputs).energy(bits)
+    def energy(inputs):
+        return qama_jax.attention_hamiltonian(*inputs).energy(bits)
 
-        return jax.jvp(energy, (inputs,), (directions,))[1]
+    def along(inputs):
+        return jax.jvp(jax.grad(energy), (inputs,), (directions,))[1]
 
-    gradient = jax.jit(jax.grad(slope))([jnp.asarray(a) for a in inputs])
+    gradient = jax.jit(along)([jnp.asarray(a) for a in inputs])
     actual = sum(np.vdot(g, v) for g, v in zip(gradient, directions, strict=True))
 
     def oracle_slope(step):

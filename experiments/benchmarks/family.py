@@ -31,6 +31,7 @@ SOLVERS = (
     qama_jax.MeanFieldAnnealing(),
     qama_jax.SteepestDescent(),
     qama_jax.SimulatedAnnealing(),
+    qama_jax.IteratedAnnealing(),
     qama_jax.ParallelTempering(),
     qama_jax.PathIntegralAnnealing(),
     qama_jax.BlockGibbs(),

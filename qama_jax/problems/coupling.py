@@ -173,35 +173,36 @@ def _normalization(diagonal, trace, total_square, valid, pairs, smallest):
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
 
 
-@jax.custom_jvp
-def _quadratic_forms(
+# Derivatives of the two products of long sequences take one such product each, where the chain rule would take two, and
+# leave rows of the result rows; what is transposed costs as much again. Only reverse mode has a rule, and forward mode
+# over it, for which the forward passes are plain functions.
+
+
+def _plain_quadratic_forms(
     query: Float[Array, "heads tokens head_dim"], gram: Float[Array, "heads head_dim head_dim"]
 ) -> Float[Array, "heads tokens"]:
     """`q_iᵀ G q_i` for symmetric G."""
     return jnp.sum(_einsum("hnd,hde->hne", query, gram) * query, axis=-1)
 
 
-@_quadratic_forms.defjvp
-def _quadratic_forms_jvp(primals, tangents):
-    # One product where the chain rule would take two: `2 (G q_i)ᵀ dq_i + q_iᵀ dG q_i`.
-    (query, gram), (d_query, d_gram) = primals, tangents
-    projected = _einsum("hnd,hde->hne", query, gram)
-    along_gram = jnp.sum(_einsum("hnd,hde->hne", query, d_gram) * query, axis=-1)
-    return jnp.sum(projected * query, axis=-1), 2 * jnp.sum(projected * d_query, axis=-1) + along_gram
+def _quadratic_forms_backward(residuals, cotangent):
+    query, gram = residuals
+    weighted = query * cotangent[..., None]
+    return 2 * _einsum("hnd,hde->hne", weighted, gram), _einsum("hnd,hne->hde", weighted, query)
 
 
-@jax.custom_jvp
-def _gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
+def _plain_gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
     """`xᵀx` of each head."""
     return _einsum("hnd,hne->hde", x, x)
 
 
-@_gram.defjvp
-def _gram_jvp(primals, tangents):
-    # One product where the chain rule would take two.
-    (x,), (dx,) = primals, tangents
-    half = _einsum("hnd,hne->hde", dx, x)
-    return _gram(x), half + jnp.swapaxes(half, 1, 2)
+def _gram_backward(x, cotangent):
+    return (_einsum("hnd,hde->hne", x, cotangent + jnp.swapaxes(cotangent, 1, 2)),)
+
+
+_quadratic_forms, _gram = jax.custom_vjp(_plain_quadratic_forms), jax.custom_vjp(_plain_gram)
+_quadratic_forms.defvjp(lambda *operands: (_plain_quadratic_forms(*operands), operands), _quadratic_forms_backward)
+_gram.defvjp(lambda x: (_plain_gram(x), x), _gram_backward)
 
 
 def _where_valid(values: Float[Array, "heads tokens"], valid: Float[Array, "tokens"] | None) -> Float[Array, "..."]:
