@@ -172,8 +172,8 @@ def qama_attention(
 
     The selection is detached. With `EnergyReadout` the gradient is that of equation (6), exact where the solution is
     locally constant. Read-outs of values are differentiable in the gate of the selection, its probability given the
-    annealed state; see `qama_jax.readouts`. No gradient sees the solution jump. Derivatives are those of reverse mode, and
-    of forward mode over it, such as `jax.jvp` of a gradient; forward mode alone raises JAX's error.
+    annealed state; see `qama_jax.readouts`. No gradient sees the solution jump. Derivatives are those of reverse mode,
+    and of forward mode over it, such as `jax.jvp` of a gradient; forward mode alone raises JAX's error.
 
     Under `jax.export`, N may be symbolic where constraints settle what depends on it, the form of the couplings and the
     steps of the default solver: `n >= 192` and `n > 8 D`, or else `n <= 2 D`; with `WindowReadout`, also whether n is

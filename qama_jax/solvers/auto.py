@@ -14,6 +14,9 @@ from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 # Dense problems of more bits are better served by products with the whole matrix than by a flip at a time.
 _LARGEST_DENSE = 256
 
+# Rounds of more sweeps gain less than calls that follow each other, each from the best state so far.
+_LONGEST_ROUND = 1024
+
 
 def auto_solver(problem: Problem) -> IteratedAnnealing | SimulatedAnnealing | SimulatedBifurcation:
     """The solver that suits a problem, by what was measured.
@@ -48,7 +51,9 @@ def auto_solver(problem: Problem) -> IteratedAnnealing | SimulatedAnnealing | Si
 def lengthened(solver: Solver, factor: float) -> Solver:
     """A solver of `auto_solver` with more steps or fewer: by a power of two, so that few programs are compiled."""
     factor = 2.0 ** math.floor(math.log2(factor))
-    if isinstance(solver, IteratedAnnealing | SimulatedAnnealing):
+    if isinstance(solver, IteratedAnnealing):
+        return dataclasses.replace(solver, num_sweeps=max(1, min(_LONGEST_ROUND, int(factor * solver.num_sweeps))))
+    if isinstance(solver, SimulatedAnnealing):
         return dataclasses.replace(solver, num_sweeps=max(1, int(factor * solver.num_sweeps)))
     if isinstance(solver, SimulatedBifurcation) and solver.num_steps is not None:
         return dataclasses.replace(solver, num_steps=max(1, int(factor * solver.num_steps)))

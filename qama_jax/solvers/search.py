@@ -80,7 +80,8 @@ def search(
       key: typed PRNG key. A single call uses it as it is, so that it equals `solve`.
       problem: what is minimised.
       solver: what runs. None takes `auto_solver(problem)`, and within a time limit as many steps as the calls so far
-        suggest; where that is `IteratedAnnealing`, each call goes on from the best state so far.
+        suggest; where that is `IteratedAnnealing`, calls go on from the best state so far until that leads no
+        further, and then one starts afresh.
       time_limit_s: seconds of running, compilation apart. No call starts that would end later, judged by the longest so
         far; the first always runs.
       target: an energy at which the search ends.
@@ -109,18 +110,19 @@ def search(
     if target is not None and np.isnan(target):
         raise ValueError("target must be a number, got nan")
     adapts_to = time_limit_s if solver is None else None
-    start_bits = None
+    fresh = None
     if solver is None:
         solver = auto_solver(problem)
-        # Its chains start hot, so that a good state to start from is a gain and a bad one no loss.
         if isinstance(solver, IteratedAnnealing) and max_calls != 1:
-            start_bits = np.zeros(problem.shape, np.int8)
+            fresh = np.zeros(problem.shape, np.int8)  # its chains start hot, so that any state is a fresh one
+    start_bits = fresh
     if adapts_to is not None:
         solver = lengthened(solver, _TRIAL)
 
     start = time.perf_counter()
     compiled = _compile(key, problem, solver, start_bits)
     lowest_energy = _lowest_energy(problem)
+    jax.random.fold_in(key, 0)  # the first is slower, as it is compiled, and not to be timed
     run_start = time.perf_counter()
     compile_seconds = run_start - start
     bits, lowest, seconds_to_best = None, np.inf, 0.0
@@ -135,9 +137,11 @@ def search(
             energy = lowest_energy(solution)
             ends.append(time.perf_counter() - run_start)
             call_energies.append(energy)
-            if bits is None or energy < lowest:
+            is_better = bits is None or energy < lowest
+            if is_better:
                 bits, lowest, seconds_to_best = solution.bits, energy, ends[-1]
-                start_bits = start_bits if start_bits is None else bits
+            if fresh is not None:
+                start_bits = bits if is_better or start_bits is fresh else fresh
             if on_call is not None:
                 on_call(Call(index, solution, lowest, ends[-1]))
             if target is not None and lowest <= target:
