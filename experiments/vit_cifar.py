@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from flax import nnx
 
 from experiments.data.images import NAMES
 from experiments.data.prepared import DataNotFoundError
 from experiments.models.controls import SELECTIONS
-from experiments.train.devices import is_writer
+from experiments.train.devices import add_cluster_options, is_writer, join_cluster
 from experiments.train.loop import TrainingSettings
 from experiments.train.run import ATTENTION, Run
 from qama_jax import EnergyReadout, LinearReadout, Readout, SelectedKeysReadout, SimulatedBifurcation, WindowReadout
@@ -60,10 +59,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: by data set, attention and seed)")
     parser.add_argument("--result", type=Path, help="result file (default: RUN_DIR/result.json)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
-    parser.add_argument("--distributed", action="store_true", help="this is one of several processes")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0 (default: what the cluster says)")
-    parser.add_argument("--num-processes", type=int, help="how many there are (default: what the cluster says)")
-    parser.add_argument("--process-id", type=int, help="which this is, from 0 (default: what the cluster says)")
+    add_cluster_options(parser)
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the run directory")
     return parser.parse_args(arguments)
 
@@ -116,8 +112,7 @@ def _name(options: argparse.Namespace) -> str:
 def main() -> None:
     """Runs the command line; errors of the user are one line."""
     options = parse_arguments()
-    if options.distributed:
-        jax.distributed.initialize(options.coordinator, options.num_processes, options.process_id)
+    join_cluster(options)
     try:
         result, _ = run(options)
     except (DataNotFoundError, ValueError) as error:

@@ -390,7 +390,7 @@ MUTATIONS = {
         ("(diagonal - mean) * inverse", "(diagonal + mean) * inverse"),
         ("cotangent + jnp.swapaxes(cotangent, 1, 2)", "cotangent"),
         ("return 2 * _einsum(", "return _einsum("),
-        ('weighted, gram), _einsum("hnd,hne->hde", weighted, query)', 'weighted, gram), jnp.zeros_like(gram)'),
+        ('weighted, gram), _einsum("hnd,hne->hde", weighted, query)', "weighted, gram), jnp.zeros_like(gram)"),
         ("jnp.maximum(count * (count - 1), 1)", "jnp.maximum(count * count, 1)"),
         ("jnp.sqrt(jnp.maximum(-shift, 0))", "jnp.sqrt(jnp.maximum(shift, 0))"),
         ("jax.lax.stop_gradient(total_square)", "total_square"),

@@ -5,8 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "experiments", "vit_cifar.py")
 MODEL = {
@@ -21,10 +23,14 @@ MODEL = {
 
 
 def start(run_dir, *options, devices=1):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     model = [f"--{name}={value}" for name, value in MODEL.items()]
-    command = (sys.executable, SCRIPT, *model, "--run-dir", str(run_dir), *options)
+    return launch(SCRIPT, *model, "--run-dir", str(run_dir), *options, devices=devices)
+
+
+def launch(*command, devices=1):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = (sys.executable, *command)
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -44,11 +50,15 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def cluster_of_two():
+    coordinator = f"localhost:{free_port()}"
+    options = ("--distributed", "--coordinator", coordinator, "--num-processes", "2", "--process-id")
+    return [(*options, str(index)) for index in range(2)]
+
+
 def test_two_processes_then_one_end_as_one_device(tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
-    coordinator = f"localhost:{free_port()}"
-    cluster = ("--distributed", "--coordinator", coordinator, "--num-processes", "2", "--process-id")
-    both = [start(together, "--epochs", "1", *cluster, str(index), devices=2) for index in range(2)]
+    both = [start(together, "--epochs", "1", *member, devices=2) for member in cluster_of_two()]
     finish(start(alone, "--epochs", "2"))
     first, second = finish(*both)
     assert "digits, qama: last" in first
@@ -60,6 +70,29 @@ def test_two_processes_then_one_end_as_one_device(tmp_path):
     for mine, theirs in zip(ours["epochs"], expected["epochs"], strict=True):
         for name in ("train_loss", "test_loss"):
             np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_reproduction_in_two_processes(tmp_path):
+    data_dir = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if not (data_dir / "mnist").exists():
+        pytest.skip("mnist is not prepared: set TFDS_DATA_DIR to a folder prepared by tensorflow-datasets")
+
+    def reproduce(name, *options):
+        quick = ("--quick", "--table", "III", "--datasets", "mnist", "--arms", "softmax", "qama")
+        folders = ("--run-dir", str(tmp_path / name), "--cache-dir", str(tmp_path / "data"))
+        return launch("-m", "experiments.reproduce", *quick, *folders, *options)
+
+    finish(reproduce("alone"))
+    first, second = finish(*(reproduce("together", *member) for member in cluster_of_two()))
+    assert "report.html" in first
+    assert "report" not in second
+    for arm in ("softmax", "qama"):
+        file = f"runs/mnist_{arm}_seed0.json"
+        ours, expected = (json.loads((tmp_path / name / file).read_text()) for name in ("together", "alone"))
+        assert (ours["device"]["count"], expected["device"]["count"]) == (2, 1)
+        for mine, theirs in zip(ours["epochs"], expected["epochs"], strict=True):
+            np.testing.assert_allclose(mine["train_loss"], theirs["train_loss"], rtol=1e-3)
 
 
 def test_batches_that_cannot_be_spread(tmp_path):

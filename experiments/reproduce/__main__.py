@@ -6,7 +6,8 @@
     python -m experiments.reproduce --quick                        # everything, in minutes, to see that it works
 
 What is done is skipped, what was interrupted goes on where it was. The same command writes all tables and figures for
-which there are results into report.html.
+which there are results into report.html. Batches are spread over all devices; with `--distributed`, over those of all
+processes, which share the directories, see `vit_cifar.py`.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from experiments.reproduce.speed import measure
 from experiments.reproduce.studies import solver_gap
 from experiments.reproduce.tables import Table
 from experiments.reproduce.variants import variant_runs
+from experiments.train.devices import add_cluster_options, is_writer, join_cluster
 from experiments.train.run import Run
 
 TABLES = ("I", "III", "IV", "V", "VII")
@@ -63,6 +65,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: runs/reproduce/BUDGET)")
     parser.add_argument("--output", type=Path, help="results, figures and report (default: the same)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
+    add_cluster_options(parser)
     options = parser.parse_args(arguments)
     if not (options.table or options.figure or options.study):
         options.table, options.figure, options.study = list(TABLES), list(FIGURES), list(STUDIES)
@@ -70,7 +73,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def reproduce(options: argparse.Namespace) -> dict[str, Table]:
-    """Runs what is missing and writes the report; returns the tables for which there are results by now."""
+    """Runs what is missing and writes the report; returns the tables for which there are results by now.
+
+    Of several processes, all run, the first one reports, and the others return no tables.
+    """
     budget = BUDGETS[options.budget]
     run_dir = options.run_dir or Path("runs/reproduce") / options.budget
     places = Places(options.output or run_dir, run_dir / "checkpoints", options.cache_dir)
@@ -79,7 +85,9 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
 
     asked = _asked(runs, options) | variant_runs(budget, _variants(options), tuple(options.datasets), seeds)
     if options.budget == "paper":
-        print(estimate(asked, places))
+        expected = estimate(asked, places)
+        if is_writer():
+            print(expected)
     execute(asked, places)
     if {3, 4, 5} & set(options.figure):
         name = f"cifar10_qama_seed{seeds[0]}"
@@ -93,6 +101,8 @@ def reproduce(options: argparse.Namespace) -> dict[str, Table]:
     if "speed" in options.study:
         _study_speed({run.dataset: run for name, run in runs.items() if "_qama_" in name}, places)
 
+    if not is_writer():
+        return {}
     results = read_results(places.output)
     tables = make_tables(results)
     write_report(
@@ -189,6 +199,7 @@ def _print(table: Table) -> None:
 def main() -> None:
     """Runs the command line; errors of the user are one line."""
     options = parse_arguments()
+    join_cluster(options)
     try:
         tables = reproduce(options)
     except (DataNotFoundError, ValueError) as error:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
 from experiments.reproduce.speed import measure_step
+from experiments.train.devices import is_writer
 from experiments.train.loop import finished_result
 from experiments.train.run import Run
 
@@ -44,12 +45,14 @@ def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
             missing[name] = run
         else:
             results[name] = result
-    if missing:
+    if missing and is_writer():
         print(f"{len(results)} of {len(runs)} runs are done, {len(missing)} to do", flush=True)
     work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(missing, places)}
-    with tqdm(total=sum(work.values()), desc="all runs", unit=" tokens", unit_scale=True, disable=not missing) as bar:
+    silent = not missing or not is_writer()
+    with tqdm(total=sum(work.values()), desc="all runs", unit=" tokens", unit_scale=True, disable=silent) as bar:
         for index, (name, run, data) in enumerate(_with_data(missing, places)):
-            tqdm.write(f"run {index + 1} of {len(missing)}: {name}")
+            if not silent:
+                tqdm.write(f"run {index + 1} of {len(missing)}: {name}")
             per_epoch = _work_of_epoch(run, data)
             results[name], _ = run.execute(
                 data,

@@ -1,12 +1,28 @@
 """All devices of all processes: a batch is spread over them, everything else is on each of them."""
 
+import argparse
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 _BATCH = "batch"
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Options by which several processes find each other."""
+    parser.add_argument("--distributed", action="store_true", help="this is one of several processes")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0 (default: what the cluster says)")
+    parser.add_argument("--num-processes", type=int, help="how many there are (default: what the cluster says)")
+    parser.add_argument("--process-id", type=int, help="which this is, from 0 (default: what the cluster says)")
+
+
+def join_cluster(options: argparse.Namespace) -> None:
+    """Before anything else is asked of JAX: makes one of the processes, where the options say so."""
+    if options.distributed:
+        jax.distributed.initialize(options.coordinator, options.num_processes, options.process_id)
 
 
 def batch_mesh(batch_size: int) -> Mesh:
@@ -50,3 +66,9 @@ def gathered(mesh: Mesh, tree: Any) -> Any:
 def is_writer() -> bool:
     """Whether this process is the one that writes result files and talks to the user."""
     return jax.process_index() == 0
+
+
+def wait_for_all() -> None:
+    """Returns when every process has come here, so that all see the files that were written before."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("files")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
 from experiments.provenance import provenance, write_json
-from experiments.train.devices import batch_mesh, gathered, is_writer, on_all, spread
+from experiments.train.devices import batch_mesh, gathered, is_writer, on_all, spread, wait_for_all
 from experiments.train.roc import roc
 
 _STEPS_PER_CALL = 50
@@ -149,6 +149,7 @@ def train(
         if data.num_classes == 2:
             result["roc"] = roc(test(), data.test_labels)
         write_json(result_path, result)
+    wait_for_all()
     return result, nnx.merge(graph, state.params)
 
 
