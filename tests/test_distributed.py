@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,11 +72,8 @@ def test_two_processes_then_one_end_as_one_device(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("prepared_mnist")
 def test_the_reproduction_in_two_processes(tmp_path):
-    data_dir = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    if not (data_dir / "mnist").exists():
-        pytest.skip("mnist is not prepared: set TFDS_DATA_DIR to a folder prepared by tensorflow-datasets")
-
     def reproduce(name, *options):
         quick = ("--quick", "--table", "III", "--datasets", "mnist", "--arms", "softmax", "qama")
         folders = ("--run-dir", str(tmp_path / name), "--cache-dir", str(tmp_path / "data"))

@@ -1,8 +1,6 @@
 import json
-import os
 import socket
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -142,10 +140,8 @@ def test_data_that_is_not_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("prepared_mnist")
 def test_prepared_data(tmp_path):
-    data_dir = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    if not any(data_dir.glob("mnist/*/dataset_info.json")):
-        pytest.skip("mnist is not prepared: set TFDS_DATA_DIR to a folder prepared by tensorflow-datasets")
     decoded = load_images("mnist", tmp_path)
     assert decoded.train_inputs.shape == (60_000, 28, 28, 1)
     assert np.bincount(decoded.test_labels)[1] == 1135

@@ -22,7 +22,7 @@ def standardize(
     A feature that is constant over them, up to rounding, says nothing about which token to select: it becomes
     0, and so does its gradient. Tokens outside `mask` become 0 and enter no statistic.
     """
-    return _standardize(values, _along(mask, token_axis, values.ndim), token_axis)[0]
+    return _standardize_forward(values, mask, token_axis)[0]
 
 
 def _standardize_forward(values, mask, token_axis):
