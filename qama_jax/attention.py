@@ -176,7 +176,7 @@ def qama_attention(
     and of forward mode over it, such as `jax.jvp` of a gradient; forward mode alone raises JAX's error.
 
     Under `jax.export`, N may be symbolic where constraints settle what depends on it, the form of the couplings and the
-    steps of the default solver: `n >= 192` and `n > 8 D`, or else `n <= 2 D`; with `WindowReadout`, also whether n is
+    steps of the default solver: `n >= 192` and `n > 2 D`, or else `n <= 2 D`; with `WindowReadout`, also whether n is
     above `2 (3 r + k)`, and with `SelectedKeysReadout` above `2 k`.
 
     Args:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
 
 
 def over_batch(function: Callable[..., Any], batch: tuple[int, ...], *shared: Any) -> Callable[..., Any]:
@@ -40,3 +42,12 @@ def _shardings(*arguments: Any) -> list[NamedSharding]:
 
 def _first(values: Iterable[Any]) -> Any:
     return next((value for value in values if value is not None), None)
+
+
+def constant_like(array: Float[Array, "..."], value: float) -> Float[Array, "..."]:
+    """An array of `value`, with the shape, the type and the batch of `array`, which must be free of NaN.
+
+    A plain constant has no batch under `jax.vmap`: in a product with arrays that have one, the batch becomes one of
+    their own dimensions and moves behind others, which XLA copies them for.
+    """
+    return jnp.clip(array, value, value)

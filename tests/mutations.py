@@ -134,7 +134,7 @@ MUTATIONS = {
     "solvers/relaxation.py": [
         ("self.strength * (self.bias + self", "self.strength * (self.bias - self"),
         ("self.strength * (self.bias + self.problem", "(self.bias + self.problem"),
-        ("0.5, problem.dtype", "0.0, problem.dtype"),
+        ("problem.linear, 0.5", "problem.linear, 0.0"),
         ("2 * centre, strength", "centre, strength"),
     ],
     "solvers/simulated_bifurcation.py": [
@@ -382,8 +382,8 @@ MUTATIONS = {
             "jnp.sum(x, axis=-1, keepdims=True), self.valid) + self.curvature",
         ),
         ("full * inverse[..., None] - shift", "full * inverse[..., None] + shift"),
-        ("full - self.shift * self._total(x)", "full + self.shift * self._total(x)"),
-        ("self.valid) - self.curvature * x\n\n\ndef make", "self.valid)\n\n\ndef make"),
+        ("self.query) - self.shift * total", "self.query) + self.shift * total"),
+        ("_where_valid(full, self.valid) - self.curvature * x", "_where_valid(full, self.valid)"),
         ("_gram(key) / (2 * query.shape[-1])", "_gram(key) / query.shape[-1]"),
         ("/ pairs - mean**2", "/ pairs"),
         ("total_square - jnp.sum(diagonal**2", "total_square + jnp.sum(diagonal**2"),

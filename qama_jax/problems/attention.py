@@ -233,7 +233,7 @@ def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> Att
 
     query = jnp.swapaxes(standardize(query, mask, 0), 0, 1)
     coupling = make_coupling(query, key, mask)
-    raw_importance = jnp.einsum("nhd,d->hn", value, importance, precision=jax.lax.Precision.HIGHEST)
+    raw_importance = jnp.einsum("nhd,d->nh", value, importance, precision=jax.lax.Precision.HIGHEST).T
     linear = length * rho_0 * standardize(raw_importance, mask, 1)
     penalty = length * (math.sqrt(2 / math.pi) * gamma_0 / (heads - 1) if heads > 1 else 0.0)
     return AttentionHamiltonian(coupling, linear, penalty, mask, length, jnp.asarray(rho_0, dtype))

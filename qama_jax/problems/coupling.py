@@ -22,9 +22,6 @@ _EQUAL_COUPLINGS = 1e-5
 # that cancel; of independent features it is 1/D.
 _CANCELLED = 1e-5
 
-# Up to this many times head_dim tokens, the fields of a low-rank coupling read P and not gram.
-_SHORT = 8
-
 
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,29 +66,26 @@ class DenseCoupling:
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class LowRankCoupling:
-    """J by its factors, for N or M > 2D: `J s = P (Qᵀs) - (μ/σ) Σs - curvature · s` with `P = Q gram`,
-    `gram = KᵀK/(2Dσ)` and `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
+    """J by its factors, for N or M > 2D: `J s = Q (gram (Qᵀs)) - (μ/σ) Σs - curvature · s` with `gram = KᵀK/(2Dσ)` and
+    `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
 
-    Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. P is kept for short sequences
-    only: for long ones, where memory is the limit, `Q (gram (Qᵀs))` reads half as much. Differentiated, that order
-    costs products with vectors alone.
+    Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. Nor does `Q gram`, which costs as
+    much as N products and would be read in each of them beside Q.
     """
 
     query: Float[Array, "heads tokens head_dim"]
     gram: Float[Array, "heads head_dim head_dim"]
-    projected: Float[Array, "heads tokens head_dim"] | None
     shift: Float[Array, "heads 1"]
     curvature: Float[Array, "heads tokens"]
     valid: Float[Array, "tokens"] | None
 
     def product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        if self.projected is None:
-            return self.differentiable_product(x)
-        return self._off_diagonal(_einsum("hd,hnd->hn", self._project(x), self.projected), x)
+        projection = _einsum("hd,hde->he", _einsum("hn,hnd->hd", x, self.query), self.gram)
+        total = jnp.sum(_where_valid(x, self.valid), axis=-1, keepdims=True)
+        full = _einsum("hd,hnd->hn", projection, self.query) - self.shift * total
+        return _where_valid(full, self.valid) - self.curvature * x
 
-    def differentiable_product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        projection = _einsum("hd,hde->he", self._project(x), self.gram)
-        return self._off_diagonal(_einsum("hd,hnd->hn", projection, self.query), x)
+    differentiable_product = product
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         identity = jnp.eye(self.query.shape[1], dtype=self.query.dtype)
@@ -104,15 +98,6 @@ class LowRankCoupling:
         root = vectors * jnp.sqrt(jnp.maximum(values, 0))[:, None]
         factor = _einsum("hnd,hde->hne", self.query, root)
         return CouplingFactor(_with_uniform(factor, self.shift, self.valid), self.curvature)
-
-    def _project(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads head_dim"]:
-        return _einsum("hn,hnd->hd", x, self.query)
-
-    def _total(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads"]:
-        return jnp.sum(_where_valid(x, self.valid), axis=-1)
-
-    def _off_diagonal(self, full: Float[Array, "heads tokens"], x: Float[Array, "heads tokens"]) -> Float[Array, "..."]:
-        return _where_valid(full - self.shift * self._total(x)[:, None], self.valid) - self.curvature * x
 
 
 def make_coupling(
@@ -154,10 +139,7 @@ def _low_rank(query, key, valid, pairs, smallest, padded) -> LowRankCoupling:
     mixed = _einsum("hde,hef->hdf", gram, _gram(query))
     total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None] / pairs
     shift, curvature, inverse = _normalization(diagonal, trace, total_square, valid, pairs, smallest)
-    gram = gram * inverse[..., None]
-    _, tokens, head_dim = query.shape
-    projected = _einsum("hnd,hde->hne", query, gram) if tokens <= _SHORT * head_dim else None
-    return LowRankCoupling(query, gram, projected, shift, curvature, valid if padded else None)
+    return LowRankCoupling(query, gram * inverse[..., None], shift, curvature, valid if padded else None)
 
 
 def _normalization(diagonal, trace, total_square, valid, pairs, smallest):

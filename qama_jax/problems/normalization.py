@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from qama_jax.batching import constant_like
+
 # A spread below this share of the size is what rounding leaves of a constant.
 _RELATIVE_SPREAD = 1e-5
 
@@ -33,8 +35,8 @@ def _standardize_forward(values, mask, token_axis):
 def _standardize_backward(token_axis, residuals, cotangent):
     # In closed form, two reductions; differentiating the passes of the forward computation takes many more.
     standardized, inverse_deviation, mask = residuals
-    tokens, dtype = standardized.shape[token_axis], standardized.dtype
-    weights = jnp.ones(tokens, dtype) if mask is None else mask.astype(dtype)
+    one_feature = standardized[tuple(slice(None) if axis == token_axis else 0 for axis in range(standardized.ndim))]
+    weights = constant_like(one_feature, 1) if mask is None else mask.astype(standardized.dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
     mask = _along(mask, token_axis, standardized.ndim)
 
