@@ -121,7 +121,7 @@ def _square(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads 1"]:
 
 def _dense(query, key, valid, pairs, smallest, padded) -> DenseCoupling:
     # J⁰ = A Aᵀ: two products, where going through KᵀK would take three.
-    factor = _einsum("hnd,hmd->hnm", query, key) / math.sqrt(2 * query.shape[-1])
+    factor = _einsum("hnd,hmd->hnm", query, key / math.sqrt(2 * query.shape[-1]))
     full = _gram(jnp.swapaxes(factor, 1, 2))
     diagonal = jnp.sum(factor**2, axis=-1)
     trace = jnp.sum(diagonal, axis=-1, keepdims=True)
