@@ -38,7 +38,7 @@ def test_annealing_reaches_the_optimum(name):
     assert energy == pytest.approx(best, rel=1e-6)
 
 
-@pytest.mark.parametrize(("name", "cut"), [("K2000", 33_300), ("G22", 13_340)])
+@pytest.mark.parametrize(("name", "cut"), [pytest.param("K2000", 33_300, marks=pytest.mark.slow), ("G22", 13_340)])
 def test_bifurcation_finds_large_cuts(name, cut):
     problem, best = load(Path(FOLDER), name)
     energy = float(solve(jax.random.key(0), problem, CUT_SOLVER).energy)
