@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 from coins import Coins
+from intermediates import equations
 
 import qama_jax
 
@@ -254,3 +255,25 @@ def test_errors_name_the_argument(inputs, change, message):
     positional = [jnp.asarray(arguments.pop(name)) for name in ("query", "key", "value", "importance")]
     with pytest.raises(ValueError, match=message):
         qama_jax.qama_attention(*positional, **arguments)
+
+
+@pytest.mark.parametrize("tokens", [7, 40])  # of either form of the couplings
+def test_products_keep_problems_apart(tokens):
+    """Where a product makes the batch a dimension beside the tokens, XLA copies its operands into that order."""
+
+    def loss(*arrays):
+        return jnp.sum(attend(arrays)[0] ** 2)
+
+    array = jnp.ones((BATCH, tokens, HEADS, HEAD_DIM))
+    program = jax.make_jaxpr(jax.grad(loss, (0, 1, 2, 3)))(array, array, array, jnp.ones(HEAD_DIM))
+    products = [equation for equation in equations(program.jaxpr) if equation.primitive.name == "dot_general"]
+    assert len(products) > 20
+    for product in products:
+        contracted, batch = product.params["dimension_numbers"]
+        left, right = (operand.aval.shape for operand in product.invars)
+        for shape, other, dimensions in (
+            (left, right, (*contracted[0], *batch[0])),
+            (right, left, (*contracted[1], *batch[1])),
+        ):
+            # W_ε is shared by the batch.
+            assert BATCH not in shape or shape.index(BATCH) in dimensions or other == (HEAD_DIM,), product
