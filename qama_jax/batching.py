@@ -47,7 +47,7 @@ def _first(values: Iterable[Any]) -> Any:
 def constant_like(array: Float[Array, "..."], value: float) -> Float[Array, "..."]:
     """An array of `value`, with the shape, the type and the batch of `array`, which must be free of NaN.
 
-    A plain constant has no batch under `jax.vmap`: in a product with arrays that have one, the batch becomes one of
-    their own dimensions and moves behind others, which XLA copies them for.
+    A plain constant has no batch under `jax.vmap`: in a product with arrays that have one, their batch becomes a free
+    dimension beside others, and XLA copies the arrays into that order.
     """
     return jnp.clip(array, value, value)
