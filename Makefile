@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
 
-.PHONY: install demo test test-oldest test-slow mutants lint docs benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-general benchmark-precision
+.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-general benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -36,6 +36,16 @@ $(OLDEST)/.installed: pyproject.toml
 # Long tests run optimised programs, as users do.
 test-slow: install
 	XLA_FLAGS= $(RUN) -m pytest -m slow
+
+# On a machine with an NVIDIA GPU: the library's tests there, and the benchmarks, whose files stand beside those of CPUs.
+# Where JAX finds none, its own error says so before anything runs.
+gpu: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench,cuda]'
+	$(RUN) -c "import jax; jax.devices('gpu')"
+	XLA_FLAGS= $(RUN) -m pytest $(addprefix tests/test_,$(addsuffix .py,attention dropout gradient hamiltonian nnx readouts solvers sparse))
+	for name in layer drop_in readouts solver peers; do \
+		$(RUN) -m experiments.benchmarks.$$name --result experiments/results/gpu/benchmark_$$name.json || exit 1; \
+	done
 
 docs: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'

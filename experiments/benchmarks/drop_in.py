@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.benchmarks.layer import SOLVER
+from experiments.benchmarks.layer import SOLVER, flash_attention
 from experiments.benchmarks.timing import interleave, summary
 from experiments.models.block import AttentionFactory
 from experiments.models.parameters import count_parameters
@@ -41,12 +41,6 @@ VIT_S = {
 
 _ONE_STEP = SimulatedBifurcation(num_steps=1, max_descent_steps=0)
 _NO_DESCENT = dataclasses.replace(SOLVER, max_descent_steps=0)
-
-
-def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
-    """Softmax attention by cuDNN, which takes 16-bit numbers alone."""
-    low = (array.astype(jnp.bfloat16) for array in (query, key, value))
-    return jax.nn.dot_product_attention(*low, implementation="cudnn").astype(query.dtype)
 
 
 def arms() -> dict[str, AttentionFactory]:

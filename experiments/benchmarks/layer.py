@@ -1,6 +1,8 @@
 """Cost of QAMA attention, forward and backward: against softmax attention, and as the sequence grows.
 
 make benchmark-layer
+
+On a GPU softmax also runs through cuDNN's flash attention, its inputs in bfloat16.
 """
 
 import argparse
@@ -43,6 +45,12 @@ def qama(query, key, value):
     return qama_attention(query, key, value, importance, rng=jax.random.key(0), solver=SOLVER)[0]
 
 
+def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
+    """Softmax attention by cuDNN, which takes 16-bit numbers alone."""
+    low = (array.astype(jnp.bfloat16) for array in (query, key, value))
+    return jax.nn.dot_product_attention(*low, implementation="cudnn").astype(query.dtype)
+
+
 def inputs(batch: int, tokens: int, heads: int, head_dim: int) -> jax.Array:
     """Standard normal query, key and value."""
     return jax.random.normal(jax.random.key(tokens), (3, batch, tokens, heads, head_dim))
@@ -53,13 +61,11 @@ def against_softmax(repeats: int) -> list[dict[str, Any]]:
     rows = []
     for tokens, batch in AGAINST_SOFTMAX.items():
         arrays = inputs(batch, tokens, 8, 64)
-        seconds = interleave(
-            {
-                "softmax": lambda a=arrays: gradients(jax.nn.dot_product_attention, *a),
-                "qama": lambda a=arrays: gradients(qama, *a),
-            },
-            repeats if tokens < 4096 else 3,
-        )
+        sides = {"softmax": jax.nn.dot_product_attention, "qama": qama}
+        if jax.default_backend() == "gpu":
+            sides["flash"] = flash_attention
+        calls = {name: lambda side=side, a=arrays: gradients(side, *a) for name, side in sides.items()}
+        seconds = interleave(calls, repeats if tokens < 4096 else 3)
         ratio = float(np.median(np.array(seconds["qama"]) / np.array(seconds["softmax"])))
         rows.append({"tokens": tokens, "batch": batch, "heads": 8, "head_dim": 64, "ratio": ratio})
         rows[-1] |= {name: summary(values) for name, values in seconds.items()}
