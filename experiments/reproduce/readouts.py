@@ -21,12 +21,14 @@ class Case(NamedTuple):
       label: what tables call it.
       window: the window read-out for its tokens: on images 3×3 patches and the row to either side of them.
       changes: of the run.
+      micro_batches: parts of a batch, see `TrainingSettings`.
     """
 
     dataset: str
     label: str
     window: WindowReadout
     changes: dict[str, Any]
+    micro_batches: int = 1
 
 
 CASES = {
@@ -35,7 +37,11 @@ CASES = {
     "mnist-4": Case("mnist", "MNIST, 4 blocks", WINDOWS["mnist"], {"depth": 4}),
     "cifar10-64": Case("cifar10", "CIFAR-10, 64 tokens", WINDOWS["cifar10"], {"depth": 2}),
     "cifar10-256": Case(
-        "cifar10", "CIFAR-10, 256 tokens", WindowReadout(radius=17, num_keys=16), {"depth": 2, "patch_size": 2}
+        "cifar10",
+        "CIFAR-10, 256 tokens",
+        WindowReadout(radius=17, num_keys=16),
+        {"depth": 2, "patch_size": 2},
+        micro_batches=32,
     ),
     "sst2": Case("sst2", "SST-2, 72 tokens", WINDOWS["sst2"], {"num_heads": 1}),
     "imdb": Case("imdb", "IMDB, 512 tokens", WINDOWS["imdb"], {"num_heads": 1}),
@@ -68,6 +74,7 @@ def _run(budget: Budget, case: Case, arm: Arm, seed: int) -> Run:
             seed=seed,
             epochs=budget.study_epochs if short else budget.readout_epochs[case.dataset],
             batch_size=64 if is_text else 128,
+            micro_batches=case.micro_batches,
         ),
         train_examples=budget.study_examples if short else train_examples,
         test_examples=test_examples,

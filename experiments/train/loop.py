@@ -27,12 +27,31 @@ _STEPS_PER_CALL = 50
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """What defines a run besides model and data."""
+    """What defines a run besides model and data.
+
+    Attributes:
+      seed: of parameters, order of the examples and solvers.
+      epochs: passes over the training split.
+      batch_size: examples of a step of the optimiser.
+      learning_rate: of Adam.
+      micro_batches: parts of a batch, whose gradients are taken one after the other and averaged: less memory, and on
+        CPU less time where the activations of a batch exceed the caches.
+
+    Raises:
+      ValueError: if the parts of a batch would not be equal.
+    """
 
     seed: int = 0
     epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
+    micro_batches: int = 1
+
+    def __post_init__(self):
+        if self.micro_batches < 1 or self.batch_size % self.micro_batches:
+            raise ValueError(
+                f"batch_size={self.batch_size} must be a multiple of micro_batches, got {self.micro_batches}"
+            )
 
 
 class TrainState(NamedTuple):
@@ -90,14 +109,17 @@ def train(
 
     Raises:
       ValueError: if `run_dir` has a checkpoint and `resume` is false, if it or the result file is of a run with
-        other settings, or if the batch size is no multiple of the number of devices.
+        other settings, or if the parts of a batch are no multiple of the number of devices.
     """
     if settings.batch_size > len(data.train_labels):
         raise ValueError(f"batch_size={settings.batch_size} exceeds the {len(data.train_labels)} training examples")
-    mesh = batch_mesh(settings.batch_size)
+    micro_batch = settings.batch_size // settings.micro_batches
+    mesh = batch_mesh(micro_batch)
     root = jax.random.key(settings.seed)
     graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
     optimizer = optax.adam(settings.learning_rate)
+    if settings.micro_batches > 1:
+        optimizer = optax.MultiSteps(optimizer, settings.micro_batches)
     state = on_all(mesh, TrainState(params, optimizer.init(params), jnp.int32(0)))
     header = run_header(settings, description)
     result = finished_result(result_path, header)
@@ -122,8 +144,8 @@ def train(
 
     for epoch in range(len(history), settings.epochs):
         order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
-        order = order[: steps_per_epoch * settings.batch_size].reshape(steps_per_epoch, settings.batch_size)
-        state, row = _train_epoch(run_steps, state, train_data, on_all(mesh, order), key, epoch, settings)
+        order = order[: steps_per_epoch * settings.batch_size].reshape(-1, micro_batch)
+        state, row = _train_epoch(run_steps, state, train_data, on_all(mesh, order), key, epoch)
         tested = _metrics(test(), data.test_labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
         history.append(row)
@@ -155,7 +177,11 @@ def train(
 
 def run_header(settings: TrainingSettings, description: dict[str, Any]) -> dict[str, Any]:
     """What identifies a run in its result file and its checkpoints, as JSON gives it back."""
-    return json.loads(json.dumps({"settings": dataclasses.asdict(settings), **description}))
+    fields = dataclasses.asdict(settings)
+    if settings.micro_batches == 1:
+        # Result files of before there were parts of batches are still those of whole ones.
+        del fields["micro_batches"]
+    return json.loads(json.dumps({"settings": fields, **description}))
 
 
 def finished_result(path: Path, header: dict[str, Any]) -> dict[str, Any] | None:
@@ -208,7 +234,7 @@ def _without_epochs(header: dict[str, Any], name: str) -> Any:
     return {key: entry for key, entry in value.items() if key != "epochs"} if name == "settings" and value else value
 
 
-def _train_epoch(run_steps, state, data, order, key, epoch, settings) -> tuple[TrainState, dict[str, float]]:
+def _train_epoch(run_steps, state, data, order, key, epoch) -> tuple[TrainState, dict[str, float]]:
     total = Metrics(*np.zeros(3))
     # A call of no steps compiles, so that the rates below are those of the steady state.
     state, _ = run_steps(state, data, order, key, np.int32(0), np.int32(0))
@@ -225,7 +251,7 @@ def _train_epoch(run_steps, state, data, order, key, epoch, settings) -> tuple[T
             last = min(first + _STEPS_PER_CALL, len(order))
             state, metrics = run_steps(state, data, order, key, np.int32(first), np.int32(last))
             total = Metrics(*(float(a) + float(b) for a, b in zip(total, metrics, strict=True)))
-            bar.update((last - first) * settings.batch_size)
+            bar.update((last - first) * order.shape[1])
             bar.set_postfix(loss=f"{total.loss / total.count:.3f}", accuracy=f"{total.correct / total.count:.1%}")
     seconds = time.perf_counter() - start
     return state, {
