@@ -182,6 +182,26 @@ def test_more_epochs_continue_a_finished_run(tmp_path):
     assert continued["settings"]["epochs"] == 4
 
 
+def test_parts_of_a_batch_are_the_batch(tmp_path):
+    """Softmax attention, in which nothing is random but the start and the order."""
+    results = {}
+    for parts in (1, 4):
+        settings = dataclasses.replace(TINY.training, micro_batches=parts)
+        run = dataclasses.replace(TINY, attention="softmax", training=settings)
+        folder = places(tmp_path / str(parts))
+        # The second epoch is of a resumed run, with the state of the accumulated gradient.
+        first = dataclasses.replace(run, training=dataclasses.replace(settings, epochs=1))
+        execute({"one": first}, folder)
+        results[parts] = execute({"one": run}, folder)["one"]
+    for whole, parts in zip(measured(results[1]), measured(results[4]), strict=True):
+        np.testing.assert_allclose(list(parts.values()), list(whole.values()), rtol=1e-4)
+    assert "micro_batches" not in results[1]["settings"]
+    assert results[4]["settings"]["micro_batches"] == 4
+    for wrong in (0, 3):
+        with pytest.raises(ValueError, match=f"batch_size=64 must be a multiple of micro_batches, got {wrong}"):
+            TrainingSettings(batch_size=64, micro_batches=wrong)
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
     """SIGKILL at moments spread over the whole run, and the result is that of a run left alone."""
