@@ -2,19 +2,19 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
 
 
-def interleave(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+def interleave(functions: dict[Hashable, Callable[[], Any]], repeats: int) -> dict[Any, list[float]]:
     """Seconds of every function in turn, A B A B.
 
     Each turn calls the function twice and times the second call: the first finds the caches and the memory as the
     other function left them, and in the first round it compiles.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    seconds: dict[Hashable, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
             jax.block_until_ready(function())
