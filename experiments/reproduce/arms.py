@@ -44,6 +44,9 @@ ARMS = {
     "keys-importance": Arm("control: keys of largest importance", "qama", "keys", "importance"),
     "keys-random": Arm("control: random keys", "qama", "keys", "random"),
     "gated-linear": Arm("QAMA, linear attention over gated keys", "qama", "linear"),
+    "gated-linear-importance": Arm(
+        "control: linear attention over keys gated by importance", "qama", "linear", "importance"
+    ),
 }
 
 # Of Table VII, besides.

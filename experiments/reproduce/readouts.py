@@ -48,10 +48,6 @@ CASES = {
 }
 
 
-# The comparison of arms with the arm whose role they take, as far as there are results of both.
-_AGAINST = {"window": "window-importance", "keys": "keys-importance"}
-
-
 def readout_runs(
     budget: Budget, seeds: tuple[int, ...], cases: tuple[str, ...], arms: tuple[str, ...]
 ) -> dict[str, Run]:
@@ -85,7 +81,7 @@ def _run(budget: Budget, case: Case, arm: Arm, seed: int) -> Run:
 
 
 def readouts_table(results: dict[str, Result]) -> Table:
-    """Accuracy of each arm, and its difference to softmax over the same seeds.
+    """Accuracy of each arm, and its difference to softmax and to its control, over the same seeds.
 
     Args:
       results: the runs by their names.
@@ -96,7 +92,7 @@ def readouts_table(results: dict[str, Result]) -> Table:
         for arm, layer in ARMS.items():
             found = accuracy.get((case, arm))
             if found:
-                others = (accuracy.get((case, other), {}) for other in ("softmax", _AGAINST.get(arm)))
+                others = (accuracy.get((case, other), {}) for other in ("softmax", f"{arm}-importance"))
                 against = (
                     "" if arm == "softmax" else mean_and_spread(differences(found, other), "+.1f") for other in others
                 )
