@@ -33,7 +33,7 @@ def solver_table() -> str:
         "problems",
         "mean gap ± standard error",
         "at the reference",
-        f"µs a problem, batch 64 / 256 / 256 in parts of {result['part']}",
+        f"µs a problem, batch {' / '.join(result['rows'][0]['seconds_per_problem'])} of {result['part']}",
     )
     return markdown_table(header, rows)
 
