@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.train.devices import batch_mesh
+
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "experiments", "vit_cifar.py")
 MODEL = {
     "dataset": "digits",
@@ -96,3 +98,11 @@ def test_batches_that_cannot_be_spread(tmp_path):
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "batch_size=32 must be a multiple of the 5 devices" in output
+
+
+def test_parts_of_batches_that_cannot_be_spread(monkeypatch):
+    monkeypatch.setattr("experiments.train.devices.jax.devices", lambda: ["device"] * 5)
+    with pytest.raises(ValueError, match="batch_size=20 / micro_batches=5 must be a multiple of the 5 devices"):
+        batch_mesh(20, micro_batches=5)
+    with pytest.raises(ValueError, match="batch_size=32 must be a multiple"):
+        batch_mesh(32)

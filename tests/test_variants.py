@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from experiments.reproduce.mechanisms import cost_table, mechanism_results, tabl
 from experiments.reproduce.queue import Places, estimate
 from experiments.reproduce.readouts import CASES
 from experiments.reproduce.results import read_results
+from experiments.reproduce.speed import measure_step
 from experiments.reproduce.spread import paired_difference
 from experiments.reproduce.variants import HEADS, MECHANISMS, POOLS, VARIED, pooled_window, variant_runs
 from experiments.reproduce.variations import heads_accuracy, table_iv, table_v, variation_panels
@@ -297,3 +299,21 @@ def test_estimate_counts_what_is_missing(tmp_path, monkeypatch):
     write_json(where.result("first"), {"epochs": [{}] * 3})
     assert f"1 runs to do, 0.00 G tokens; about {hours:.1f} hours" in estimate({"first": run, "second": run}, where)
     assert estimate({"first": run}, where) == "all runs are done"
+
+
+def test_a_measured_step_is_one_of_the_optimiser(monkeypatch):
+    """Of all the parts of a batch."""
+    calls = {}
+
+    def record(graph, optimizer, mesh, state, data, order, key, first, last):
+        calls.setdefault(order.shape[1], []).append(order[first:last].size)
+        return state, order
+
+    monkeypatch.setattr("experiments.reproduce.speed.train_steps", record)
+    run = Run("digits", "none", TrainingSettings(batch_size=64), width=16, num_heads=2, patch_size=2)
+    parts = dataclasses.replace(run, training=TrainingSettings(batch_size=64, micro_batches=4))
+    data = run.load(Path())
+    for measured in (run, parts):
+        measure_step(measured, data)
+    assert sorted(calls) == [16, 64]
+    assert set(calls[16]) == set(calls[64]) == {4 * 64}

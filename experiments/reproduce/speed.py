@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from experiments.benchmarks.timing import interleave, summary
@@ -50,16 +49,18 @@ def measure_step(run: Run, data: Dataset) -> float:
 def _stepper(run: Run, data: Dataset) -> Callable[[], Any]:
     """Calls that each train the same model for some steps more."""
     graph, params = nnx.split(run.model_maker(data)(nnx.Rngs(0)))
-    optimizer = optax.adam(run.training.learning_rate)
-    mesh = batch_mesh(run.training.batch_size)
+    settings = run.training
+    optimizer = settings.optimizer()
+    mesh = batch_mesh(settings.batch_size, settings.micro_batches)
     state = on_all(mesh, TrainState(params, optimizer.init(params), jnp.int32(0)))
     device_data = on_all(mesh, DeviceData(data.train_inputs, data.train_labels))
-    order, key = on_all(mesh, (jnp.arange(_STEPS * run.training.batch_size).reshape(_STEPS, -1), jax.random.key(0)))
+    order = jnp.arange(_STEPS * settings.batch_size).reshape(-1, settings.micro_batch_size)
+    order, key = on_all(mesh, (order, jax.random.key(0)))
 
     def call():
         nonlocal state
         state, metrics = train_steps(
-            graph, optimizer, mesh, state, device_data, order, key, np.int32(0), np.int32(_STEPS)
+            graph, optimizer, mesh, state, device_data, order, key, np.int32(0), np.int32(len(order))
         )
         return metrics
 

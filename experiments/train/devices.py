@@ -25,16 +25,21 @@ def join_cluster(options: argparse.Namespace) -> None:
         jax.distributed.initialize(options.coordinator, options.num_processes, options.process_id)
 
 
-def batch_mesh(batch_size: int) -> Mesh:
+def batch_mesh(batch_size: int, micro_batches: int = 1) -> Mesh:
     """All devices in a row.
 
+    Args:
+      batch_size: examples of a step of the optimiser.
+      micro_batches: parts of a batch, one after the other.
+
     Raises:
-      ValueError: if the batch cannot be spread evenly over them.
+      ValueError: if a part of a batch cannot be spread evenly over them.
     """
     devices = jax.devices()
-    if batch_size % len(devices):
+    if batch_size // micro_batches % len(devices):
+        part = "" if micro_batches == 1 else f" / micro_batches={micro_batches}"
         raise ValueError(
-            f"batch_size={batch_size} must be a multiple of the {len(devices)} devices; change it, or make fewer "
+            f"batch_size={batch_size}{part} must be a multiple of the {len(devices)} devices; change it, or make fewer "
             "devices visible"
         )
     return Mesh(np.array(devices), (_BATCH,))

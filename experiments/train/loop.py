@@ -53,6 +53,16 @@ class TrainingSettings:
                 f"batch_size={self.batch_size} must be a multiple of micro_batches, got {self.micro_batches}"
             )
 
+    @property
+    def micro_batch_size(self) -> int:
+        """Examples of a part of a batch."""
+        return self.batch_size // self.micro_batches
+
+    def optimizer(self) -> optax.GradientTransformation | optax.MultiSteps:
+        """It is given the gradients of a part of a batch at a time."""
+        adam = optax.adam(self.learning_rate)
+        return adam if self.micro_batches == 1 else optax.MultiSteps(adam, self.micro_batches)
+
 
 class TrainState(NamedTuple):
     """What a checkpoint holds."""
@@ -113,13 +123,10 @@ def train(
     """
     if settings.batch_size > len(data.train_labels):
         raise ValueError(f"batch_size={settings.batch_size} exceeds the {len(data.train_labels)} training examples")
-    micro_batch = settings.batch_size // settings.micro_batches
-    mesh = batch_mesh(micro_batch)
+    mesh = batch_mesh(settings.batch_size, settings.micro_batches)
     root = jax.random.key(settings.seed)
     graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
-    optimizer = optax.adam(settings.learning_rate)
-    if settings.micro_batches > 1:
-        optimizer = optax.MultiSteps(optimizer, settings.micro_batches)
+    optimizer = settings.optimizer()
     state = on_all(mesh, TrainState(params, optimizer.init(params), jnp.int32(0)))
     header = run_header(settings, description)
     result = finished_result(result_path, header)
@@ -144,7 +151,7 @@ def train(
 
     for epoch in range(len(history), settings.epochs):
         order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
-        order = order[: steps_per_epoch * settings.batch_size].reshape(-1, micro_batch)
+        order = order[: steps_per_epoch * settings.batch_size].reshape(-1, settings.micro_batch_size)
         state, row = _train_epoch(run_steps, state, train_data, on_all(mesh, order), key, epoch)
         tested = _metrics(test(), data.test_labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
