@@ -149,6 +149,22 @@ def test_prepared_data(tmp_path):
     np.testing.assert_array_equal(cached.test_inputs, decoded.test_inputs)
 
 
+def test_groups(tmp_path):
+    """How long the mean direction of a symbol is says the label. Its sign does not, nor does any token."""
+    data = load_images("groups", tmp_path)
+    tokens = data.test_inputs.reshape(2_000, 64, 24).astype(np.float64) - 128
+    directions, symbols = tokens[..., :16], np.argmax(tokens[..., 16:], axis=-1)
+    assert (np.sort(symbols) == np.repeat(np.arange(8), 8)).all()
+    sums = np.stack([np.sum(directions * (symbols == symbol)[..., None], axis=1) for symbol in range(8)], axis=1)
+    assert np.mean(np.argmax(np.linalg.norm(sums, axis=-1), axis=1) == data.test_labels) > 0.99
+    of_groups = sums[np.arange(2_000), data.test_labels]
+    assert (np.abs(np.mean(of_groups, axis=0)) < 4 * np.std(of_groups, axis=0) / np.sqrt(2_000)).all()
+    in_group = symbols == data.test_labels[:, None]
+    lengths = np.linalg.norm(directions, axis=-1)
+    assert abs(lengths[in_group].mean() - lengths[~in_group].mean()) < 0.03 * lengths.std()
+    assert not np.array_equal(data.train_inputs[:2_000], data.test_inputs)
+
+
 def test_positions():
     """The four quarters of the features: sine and cosine of the column, then of the row."""
     positions = grid_positions(3, 5, 8).reshape(3, 5, 8)

@@ -1,13 +1,14 @@
-"""Image data sets: those of the paper by tensorflow-datasets, and scikit-learn's bundled digits."""
+"""Image data sets: those of the paper by tensorflow-datasets, scikit-learn's bundled digits, and our own groups."""
 
 from pathlib import Path
 
 import numpy as np
 
 from experiments.data.dataset import Dataset, cached
+from experiments.data.groups import make_groups
 from experiments.data.prepared import read_columns
 
-NAMES = ("cifar10", "mnist", "fashion_mnist", "digits")
+NAMES = ("cifar10", "mnist", "fashion_mnist", "digits", "groups")
 
 
 def load_images(name: str, cache_dir: Path) -> Dataset:
@@ -21,6 +22,8 @@ def load_images(name: str, cache_dir: Path) -> Dataset:
         raise ValueError(f"dataset must be one of {', '.join(NAMES)}, got {name!r}")
     if name == "digits":
         return _digits()
+    if name == "groups":
+        return make_groups()
     return cached(cache_dir / f"images-{name}.npz", lambda: _decode(name))
 
 
