@@ -45,7 +45,14 @@ CASES = {
     ),
     "sst2": Case("sst2", "SST-2, 72 tokens", WINDOWS["sst2"], {"num_heads": 1}),
     "imdb": Case("imdb", "IMDB, 512 tokens", WINDOWS["imdb"], {"num_heads": 1}),
-    "groups": Case("groups", "Groups, 64 tokens", WindowReadout(radius=8, num_keys=8), {"depth": 1, "patch_size": 1}),
+    "groups": Case("groups", "Groups, 8 heads", WindowReadout(radius=8, num_keys=8), {"depth": 1, "patch_size": 1}),
+    # Fewer heads than symbols.
+    "groups-4": Case(
+        "groups",
+        "Groups, 4 heads",
+        WindowReadout(radius=8, num_keys=8),
+        {"depth": 1, "patch_size": 1, "num_heads": 4},
+    ),
 }
 
 
