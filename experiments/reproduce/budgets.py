@@ -10,6 +10,7 @@ from qama_jax import SimulatedBifurcation
 
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
 DATASETS = (*IMAGES, "imdb", "sst2")
+_READOUT_DATASETS = (*DATASETS, "groups")
 STEPS = (5, 10, 20, 50, 100)
 
 
@@ -60,7 +61,7 @@ BUDGETS = {
         50,
         None,
         _LENGTHS,
-        dict.fromkeys((*DATASETS, "groups"), 50),
+        dict.fromkeys(_READOUT_DATASETS, 50),
         dict.fromkeys(IMAGES, Amount(None, 50)),
         dict.fromkeys(IMAGES, Amount(None, 50)),
     ),
@@ -82,7 +83,7 @@ BUDGETS = {
         1,
         1_280,
         {"imdb": 64, "sst2": 32},
-        dict.fromkeys((*DATASETS, "groups"), 1),
+        dict.fromkeys(_READOUT_DATASETS, 1),
         dict.fromkeys(IMAGES, Amount(1_280, 1)),
         dict.fromkeys(IMAGES, Amount(1_280, 1)),
     ),

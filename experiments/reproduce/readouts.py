@@ -45,12 +45,9 @@ CASES = {
     ),
     "sst2": Case("sst2", "SST-2, 72 tokens", WINDOWS["sst2"], {"num_heads": 1}),
     "imdb": Case("imdb", "IMDB, 512 tokens", WINDOWS["imdb"], {"num_heads": 1}),
-    "groups": Case("groups", "Groups, 8 heads", WindowReadout(radius=8, num_keys=8), {"depth": 1, "patch_size": 1}),
+    "groups": Case("groups", "Groups, 8 heads", WindowReadout(radius=8, num_keys=8), {"patch_size": 1}),
     "groups-2": Case(
-        "groups",
-        "Groups, 2 heads",
-        WindowReadout(radius=8, num_keys=4),
-        {"depth": 1, "patch_size": 1, "num_heads": 2},
+        "groups", "Groups, 2 heads", WindowReadout(radius=8, num_keys=4), {"patch_size": 1, "num_heads": 2}
     ),
 }
 
