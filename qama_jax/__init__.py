@@ -49,8 +49,10 @@ from qama_jax import linen as linen
 from qama_jax import readouts as readouts
 from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
-from qama_jax.distribution import distribute_energy as distribute_energy
 from qama_jax.hardware import CimSolver as CimSolver
+from qama_jax.layers import Annealer as Annealer
+from qama_jax.layers import EnergyDistribution as EnergyDistribution
+from qama_jax.layers import QuboConstruction as QuboConstruction
 from qama_jax.nnx import QAMAAttention as QAMAAttention
 from qama_jax.problems import AttentionHamiltonian as AttentionHamiltonian
 from qama_jax.problems import Ising as Ising
@@ -68,6 +70,7 @@ from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import Readout as Readout
 from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts import WindowReadout as WindowReadout
+from qama_jax.readouts.distribution import distribute_energy as distribute_energy
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive
@@ -84,6 +87,3 @@ from qama_jax.solvers import auto_solver as auto_solver
 from qama_jax.solvers import solve as solve
 from qama_jax.solvers.search import SearchResult as SearchResult
 from qama_jax.solvers.search import search as search
-from qama_jax.stages import Annealer as Annealer
-from qama_jax.stages import EnergyDistribution as EnergyDistribution
-from qama_jax.stages import QuboConstruction as QuboConstruction

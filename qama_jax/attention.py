@@ -14,11 +14,11 @@ import jax
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.batching import over_batch
-from qama_jax.distribution import distribute_energy
-from qama_jax.padding import key_padding
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
-from qama_jax.solvers.base import Solution, Solver, check_key, solve
+from qama_jax.readouts.distribution import distribute_energy
+from qama_jax.seeds import check_key
+from qama_jax.solvers.base import Solution, Solver, solve
 from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
 
 
@@ -116,24 +116,24 @@ def read_out(
     return features.astype(query.dtype)
 
 
-def attend(
+def run_stages(
     query: Float[Array, "*batch tokens heads head_dim"],
     key: Float[Array, "*batch keys heads head_dim"],
     value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
-    mask: Bool[Array, "*#batch #heads #tokens keys"] | None,
+    visible: Bool[Array, "*batch keys"] | None,
     *,
     build: Callable[..., AttentionHamiltonian],
     anneal: Callable[[AttentionHamiltonian], Solution],
     readout: Readout,
-    dropout: Dropout | None,
+    dropout: Dropout | None = None,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionHamiltonian, Solution]:
-    """The three stages as a layer composes them, from the mask that Flax's layers take to the features.
+    """The three stages after each other.
 
     Args:
       query, key, value, importance: see `qama_attention`.
-      mask: see `qama_jax.padding.key_padding`.
-      build: the first stage, from query, key, value and the mask [*batch, M].
+      visible: the keys that may be seen, or None for all.
+      build: the first stage, from query, key, value and the visible keys.
       anneal: the second.
       readout: the third.
       dropout: of the read-out.
@@ -141,14 +141,10 @@ def attend(
     Returns:
       Features [*batch, N, H, D], the Hamiltonians, and their solutions.
     """
-    *batch, tokens, heads, _ = query.shape
-    padding = None
-    if mask is not None:
-        padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
-    hamiltonians = build(query, key, value, None if padding is None else padding.visible)
+    hamiltonians = build(query, key, value, visible)
     solution = anneal(hamiltonians)
     features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout)
-    return features if padding is None else padding.mark(features), hamiltonians, solution
+    return features, hamiltonians, solution
 
 
 def qama_attention(
@@ -212,11 +208,22 @@ def qama_attention(
       arXiv:2504.11083v2, algorithm 1 and equations (3) to (6).
     """
     check_readout(readout)
-    hamiltonians = build_hamiltonians(
-        query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0, select=readout.select
+
+    def build(query, key, value, visible):
+        return build_hamiltonians(
+            query, key, value, importance, mask=visible, rho_0=rho_0, gamma_0=gamma_0, select=readout.select
+        )
+
+    features, hamiltonians, solution = run_stages(
+        query,
+        key,
+        value,
+        importance,
+        mask,
+        build=build,
+        anneal=functools.partial(anneal, rng, solver=solver),
+        readout=readout,
     )
-    solution = anneal(rng, hamiltonians, solver)
-    features = read_out(readout, hamiltonians, solution, query, key, value, importance)
     return features, diagnose(hamiltonians, solution)
 
 

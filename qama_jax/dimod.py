@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from qama_jax.keys import choose_seed
 from qama_jax.problems import Qubo
+from qama_jax.seeds import choose_seed
 from qama_jax.solvers import IterativeSolver, SimulatedAnnealing, Solver, SteepestDescent, solve
 
 try:

@@ -10,6 +10,7 @@ _SHAPES = [
 ]
 
 TESTS = {
+    "checks.py": [f"{_LOOP}::TestSettings"],
     "solvers/base.py": [f"{_LOOP}::TestSolve", f"{_LOOP}::TestSettings"],
     "solvers/iterative.py": [f"{_LOOP}::TestTheLoop"],
     "solvers/schedules.py": [f"{_LOOP}::TestSchedules"],
@@ -73,6 +74,11 @@ TESTS = {
 }
 
 MUTATIONS = {
+    "checks.py": [
+        ("if not 0 < value < math.inf", "if not 0 <= value < math.inf"),
+        ("if not 0 <= value < math.inf", "if not 0 <= value"),
+        ("count < minimum", "count <= minimum"),
+    ],
     "solvers/base.py": [
         ("jnp.argmin(energies)).reshape", "jnp.argmax(energies)).reshape"),
         ("jnp.min(energies), reads", "energies[0], reads"),
@@ -81,9 +87,6 @@ MUTATIONS = {
         ("jax.vmap(problem.clamp)(initial_bits.astype(bool)", "(lambda bits: bits)(initial_bits.astype(bool)"),
         ("return initial_bits\n    return jax.random", "return 1 - initial_bits\n    return jax.random"),
         ("None if initial_bits is None else initial_bits[0]", "None"),
-        ("if not 0 < value < math.inf", "if not 0 <= value < math.inf"),
-        ("if not 0 <= value < math.inf", "if not 0 <= value"),
-        ("count < minimum", "count <= minimum"),
     ],
     "solvers/iterative.py": [
         ("jax.random.fold_in(step_key, index)", "step_key"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from qama_jax.padding import key_padding
+from qama_jax.layers.padding import key_padding
 
 pytestmark = pytest.mark.usefixtures("strict")
 

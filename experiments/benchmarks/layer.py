@@ -20,7 +20,7 @@ import numpy as np
 from experiments.benchmarks.timing import interleave, summary
 from experiments.provenance import provenance, write_json
 from qama_jax import qama_attention
-from qama_jax.flax_arguments import layer_solver
+from qama_jax.layers.arguments import layer_solver
 
 # tokens: batch; 8 heads of 64.
 AGAINST_SOFTMAX = {64: 16, 256: 4, 1024: 1, 4096: 1}

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from experiments.models.attend import attend, visible_keys
-from qama_jax.solvers.base import check_count
+from qama_jax.checks import check_count
 
 
 @dataclasses.dataclass(frozen=True)

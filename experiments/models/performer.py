@@ -9,7 +9,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from experiments.models.attend import visible_keys
-from qama_jax.solvers.base import check_count
+from qama_jax.checks import check_count
 
 # Added to every feature, as in the authors' code, so that no sum of them is 0.
 _STABILISER = 1e-6

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from experiments.models.attend import visible_keys
-from qama_jax.solvers.base import check_count
+from qama_jax.checks import check_count
 
 # Below the logits of all others, above those of hidden tokens: a token attends to itself only if there is no other.
 _SELF = -1e5

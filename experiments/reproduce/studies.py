@@ -9,7 +9,7 @@ from experiments.reproduce.queue import Places, trained_model
 from experiments.train.run import Run
 from qama_jax import SimulatedBifurcation, analysis
 from qama_jax.attention import anneal
-from qama_jax.flax_arguments import layer_solver
+from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
 _IMAGES = 64

@@ -20,7 +20,7 @@ from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
 from experiments.train.loop import TrainingSettings, run_header, train
 from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
-from qama_jax.flax_arguments import layer_solver
+from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
 DATASETS = (*images.NAMES, *text.NAMES)

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from qama_jax.cli.solvers import AUTO, make_solver
-from qama_jax.keys import choose_seed
 from qama_jax.problems.files import ProblemFile, read_problem
+from qama_jax.seeds import choose_seed
 from qama_jax.solvers import Solver
 from qama_jax.solvers.search import Call, SearchResult, search
 

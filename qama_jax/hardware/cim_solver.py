@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from qama_jax.checks import check_count
 from qama_jax.hardware.backend import Backend, HardwareError, MachineProblem, lowest_reads, sample_checked
 from qama_jax.hardware.callable_backend import SpinFunction, as_backend
 from qama_jax.hardware.embedding import decode, embed
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count
 
 # XLA copies smaller arrays at once, and hands larger ones to another thread.
 _COPIED_INLINE_BYTES = 100_000

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from qama_jax.solvers.base import check_count
+from qama_jax.checks import check_count
 
 # Integers up to 2**23 and their roundings are exact in float32.
 _MOST_BITS = 24

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8, Key
 
+from qama_jax.checks import check_not_negative
 from qama_jax.hardware.embedding import Embedding, decode, embed
 from qama_jax.hardware.machine import Machine
 from qama_jax.problems import Ising, Problem
 from qama_jax.problems.base import Bits
 from qama_jax.solvers import CoherentIsingMachine
-from qama_jax.solvers.base import check_not_negative
 from qama_jax.solvers.schedules import Schedule
 
 

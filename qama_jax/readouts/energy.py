@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from qama_jax.distribution import distribute_energy
 from qama_jax.problems.attention import Select
+from qama_jax.readouts.distribution import distribute_energy
 
 
 @dataclasses.dataclass(frozen=True)

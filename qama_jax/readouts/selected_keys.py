@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from qama_jax.checks import check_count
 from qama_jax.problems.attention import Select
 from qama_jax.readouts.base import check_beta
 from qama_jax.readouts.selection import attend, strongest
-from qama_jax.solvers.base import check_count
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from qama_jax.checks import check_count
 from qama_jax.problems.attention import Select
 from qama_jax.readouts.base import check_beta
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
-from qama_jax.solvers.base import check_count
 
 # Queries of a block, in units of the radius: larger blocks make larger products, of which the windows use less.
 _BLOCK = 4

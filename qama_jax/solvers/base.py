@@ -1,19 +1,17 @@
 """The one driver: `solve` runs any solver on any problem and returns a `Solution`."""
 
 import functools
-import math
-import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int8, Key
 from numpy.typing import ArrayLike
 
 from qama_jax.batching import over_batch
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.seeds import check_key
 
 
 @runtime_checkable
@@ -151,43 +149,3 @@ def map_reads(
         initial = None if initial_bits is None else initial_bits[0]
         return jax.tree.map(lambda leaf: leaf[None], read(key, initial))
     return jax.vmap(read)(jax.random.split(key, num_reads), initial_bits)
-
-
-def check_key(key: Any, name: str) -> None:
-    """Raises `ValueError`, naming the argument, unless `key` is a single typed PRNG key."""
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"{name} must be a typed PRNG key; pass jax.random.key(seed), not jax.random.PRNGKey(seed)")
-    if key.shape != ():
-        raise ValueError(f"{name} must be a single key, got shape {key.shape}; for a batch of keys, use jax.vmap")
-
-
-def check_positive(**settings: float) -> None:
-    """Raises `ValueError` for the first setting that is not a positive finite number."""
-    for name, value in settings.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value!r}")
-
-
-def check_not_negative(**settings: float) -> None:
-    """Raises `ValueError` for the first setting that is neither 0 nor a positive finite number."""
-    for name, value in settings.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must not be negative, got {value!r}; pass 0 or a finite positive number")
-
-
-def check_count(minimum: int = 1, **settings: int) -> None:
-    """Raises `ValueError` for the first setting that is not an integer, also one of NumPy, of at least `minimum`."""
-    for name, value in settings.items():
-        try:
-            count = None if isinstance(value, bool | np.bool_) else operator.index(value)
-        except TypeError:
-            count = None
-        if count is None or count < minimum:
-            raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
-
-
-def check_choice(choices: tuple[str, ...], **settings: str) -> None:
-    """Raises `ValueError` for the first setting that is not one of `choices`."""
-    for name, value in settings.items():
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

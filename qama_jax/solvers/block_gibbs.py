@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from qama_jax.checks import check_count
 from qama_jax.solvers.annealed_chains import AnnealedChains
-from qama_jax.solvers.base import check_count
 from qama_jax.solvers.schedules import BetaSchedule, check_betas
 
 

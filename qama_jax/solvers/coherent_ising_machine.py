@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from qama_jax.checks import check_count, check_not_negative, check_positive
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count, check_not_negative, check_positive
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.relaxation import Relaxation, relax
 from qama_jax.solvers.schedules import Schedule, check_schedule, evaluate

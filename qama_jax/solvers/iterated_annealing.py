@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from qama_jax.checks import check_choice, check_count
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.clusters import recombine
 from qama_jax.sampling.transitions import Transition, make_transition
-from qama_jax.solvers.base import check_choice, check_count, start_bits
+from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import beta_limits, check_betas, check_schedule, evaluate
 

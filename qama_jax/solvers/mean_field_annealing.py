@@ -5,8 +5,8 @@ import dataclasses
 import jax
 from jaxtyping import Array, Bool, Float, Key
 
+from qama_jax.checks import check_count, check_positive
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.solvers.base import check_count, check_positive
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
 

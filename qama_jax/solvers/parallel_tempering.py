@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from qama_jax.checks import check_choice, check_count
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.problems.sparse import SparseCouplings
 from qama_jax.sampling.clusters import exchange_clusters
 from qama_jax.sampling.transitions import Transition, Update, make_transition
-from qama_jax.solvers.base import check_choice, check_count, start_bits
+from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver, lower
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
 

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from qama_jax.checks import check_count, check_positive
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.arrangement import make_sweeper
 from qama_jax.sampling.noise import draw_seeds, logistic
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
 from qama_jax.sampling.sweeps import Sweeper
-from qama_jax.solvers.base import check_count, check_positive, start_bits
+from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import Schedule, beta_range, check_schedule, evaluate
 

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int8, Key
 
+from qama_jax.checks import check_count, check_positive
 from qama_jax.problems import Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.solvers.auto import auto_solver, lengthened
-from qama_jax.solvers.base import Solution, Solver, check_count, check_positive, solve
+from qama_jax.solvers.base import Solution, Solver, solve
 from qama_jax.solvers.iterated_annealing import IteratedAnnealing
 
 # Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take; but

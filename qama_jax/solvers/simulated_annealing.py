@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from qama_jax.checks import check_choice, check_count
 from qama_jax.solvers.annealed_chains import AnnealedChains
-from qama_jax.solvers.base import check_choice, check_count
 from qama_jax.solvers.schedules import BetaSchedule, check_betas
 
 

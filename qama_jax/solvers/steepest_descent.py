@@ -5,9 +5,10 @@ import dataclasses
 import jax
 from jaxtyping import Array, Key
 
+from qama_jax.checks import check_count
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.descent import descend
-from qama_jax.solvers.base import check_count, map_reads, start_bits
+from qama_jax.solvers.base import map_reads, start_bits
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from qama_jax.checks import check_positive
 from qama_jax.hardware.backend import HardwareError, MachineProblem, sample_one_by_one
 from qama_jax.hardware.machine import Machine
-from qama_jax.solvers.base import check_positive
 
 
 class KaiwuBackend:

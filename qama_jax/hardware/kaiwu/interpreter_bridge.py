@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from qama_jax.checks import check_positive
 from qama_jax.hardware.backend import HardwareError
-from qama_jax.solvers.base import check_positive
 
 _RUNNER = Path(__file__).with_name("runner.py")
 _MOST_OUTPUT = 2000

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Int8
 
+from qama_jax.checks import check_count, check_positive
 from qama_jax.hardware.backend import Backend, HardwareError, MachineProblem, sample_checked
 from qama_jax.hardware.callable_backend import SpinFunction, as_backend
 from qama_jax.hardware.tasks.deadline import call_within
 from qama_jax.hardware.tasks.journal import Journal, problem_hash
 from qama_jax.hardware.tasks.packing import group_by_size, pack, unpack
-from qama_jax.solvers.base import check_count, check_positive
 
 
 @dataclasses.dataclass

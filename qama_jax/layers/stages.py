@@ -6,11 +6,10 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Int8, Key
 
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
-from qama_jax.flax_arguments import layer_solver
-from qama_jax.keys import evaluation_key
+from qama_jax.layers.arguments import layer_solver
+from qama_jax.layers.streams import draw, evaluation_key, first_stream
 from qama_jax.problems.attention import AttentionHamiltonian, Select
 from qama_jax.solvers.base import Solution, Solver
-from qama_jax.streams import draw, first_stream
 
 
 class QuboConstruction(nnx.Module):

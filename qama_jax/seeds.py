@@ -1,10 +1,11 @@
-"""Where random numbers start: the seeds of commands and samplers, the key of evaluation."""
+"""Where random numbers start: the seeds of commands and samplers, and PRNG keys as arguments."""
 
 import numbers
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
 
 _LIMIT = 2**32  # without x64, JAX takes larger seeds modulo this
 
@@ -22,6 +23,9 @@ def choose_seed(seed: int | None) -> int:
     return int(seed)
 
 
-def evaluation_key() -> Key[Array, ""]:
-    """The key of layers that are deterministic or have no random stream: always the same."""
-    return jax.random.key(0)
+def check_key(key: Any, name: str) -> None:
+    """Raises `ValueError`, naming the argument, unless `key` is a single typed PRNG key."""
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"{name} must be a typed PRNG key; pass jax.random.key(seed), not jax.random.PRNGKey(seed)")
+    if key.shape != ():
+        raise ValueError(f"{name} must be a single key, got shape {key.shape}; for a batch of keys, use jax.vmap")

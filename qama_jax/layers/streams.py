@@ -1,5 +1,6 @@
-"""Random streams of Flax NNX."""
+"""Random streams of Flax NNX, and the key of evaluation."""
 
+import jax
 from flax import nnx
 from flax.errors import TraceContextError
 from jaxtyping import Array, Key
@@ -31,3 +32,8 @@ def draw(stream: nnx.RngStream) -> Key[Array, ""]:
             "around it lose changes: use nnx.jit, nnx.grad, nnx.vmap or nnx.scan, or nnx.split and nnx.merge inside, "
             "or call model.eval() where the layer need not draw"
         ) from error
+
+
+def evaluation_key() -> Key[Array, ""]:
+    """The key of layers that are deterministic or have no random stream: always the same."""
+    return jax.random.key(0)

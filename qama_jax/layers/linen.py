@@ -1,0 +1,213 @@
+"""Flax Linen module: the drop-in for `flax.linen.MultiHeadDotProductAttention`."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype, Initializer
+from jaxtyping import Array, Bool, Float, Key
+
+from qama_jax.attention import anneal, build_hamiltonians, diagnose
+from qama_jax.layers.arguments import check_decode, check_settings, complete_inputs, layer_solver
+from qama_jax.layers.masked import run_masked_stages
+from qama_jax.layers.streams import evaluation_key
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.solvers.base import Solver
+
+
+class QAMAAttention(nn.MultiHeadDotProductAttention):
+    """Quantum annealing multi-head attention in place of `flax.linen.MultiHeadDotProductAttention`.
+
+    Same fields, same call, same parameters (`query`, `key`, `value`, `out`), and W_ε in `qubo/importance`; the tree
+    is that of `qama_jax.QAMAAttention`, the layer for Flax NNX, and so are the outputs, bit for bit.
+    Heads select tokens by a low-energy state of a QUBO, and `readout` makes features of the selection: the energies of
+    the selected tokens, as in the paper and by default, or values. Time and memory are linear in the number of tokens.
+
+    The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
+
+    Random keys come from the call's `dropout_rng`, else from the first that there is of the streams `anneal`,
+    `dropout` and `params`. Deterministic layers, layers that are being initialised, and layers in training without any
+    of these anneal from one fixed key.
+
+    Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
+    queries or heads, autoregressive decoding, another `attention_fn` or einsum for attention weights. Values belong to
+    the queries with the default read-out, to the keys with all others, as in Flax.
+
+    Attributes:
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` where
+        deterministic, else the same with 10 steps and at most 4 of descent, from which a network learns as much.
+      readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
+      rho_0: ρ₀ of equation (10), weight of the importances.
+      gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
+      importance_init: initialiser of W_ε.
+      dropout_rate: unless deterministic, entries of what the read-out weighs tokens by are 0 with this probability and
+        divided by one minus it otherwise: attention weights, gates of `LinearReadout`, energies of `EnergyReadout`.
+        Needs the stream `dropout`, for which, as in all of Flax, `params` serves too.
+      broadcast_dropout: drop the same entries in all heads and all elements of the batch.
+      dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
+      force_fp32_for_softmax: energies are computed in float32 in any case.
+      **: all other fields as in `flax.linen.MultiHeadDotProductAttention`.
+
+    Example:
+      >>> import jax
+      >>> from qama_jax.linen import QAMAAttention
+      >>> layer = QAMAAttention(num_heads=8)
+      >>> x = jax.numpy.ones((2, 16, 64))
+      >>> variables = layer.init(jax.random.key(0), x)
+      >>> layer.apply(variables, x, rngs={"anneal": jax.random.key(1)}).shape
+      (2, 16, 64)
+
+    References:
+      arXiv:2504.11083v2.
+    """
+
+    solver: Solver | None = None
+    readout: Readout = EnergyReadout()
+    rho_0: float = 0.16
+    gamma_0: float = 0.8
+    importance_init: Initializer = nn.initializers.normal(0.05)
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs_q: Float[Array, "*batch tokens in_features"],
+        inputs_k: Float[Array, "*batch keys in_kv_features"] | None = None,
+        inputs_v: Float[Array, "*batch selected in_kv_features"] | None = None,
+        *,
+        inputs_kv: Float[Array, "*batch tokens in_kv_features"] | None = None,
+        mask: Bool[Array, "*#batch #heads #tokens keys"] | None = None,
+        deterministic: bool | None = None,
+        dropout_rng: Key[Array, ""] | None = None,
+        sow_weights: bool = False,
+    ) -> Float[Array, "*batch tokens out_features"]:
+        """Applies the layer; arguments as in `flax.linen.MultiHeadDotProductAttention`.
+
+        Args:
+          inputs_q: [*batch, N, in_features].
+          inputs_k: [*batch, M, in_kv_features]; `inputs_q` if None.
+          inputs_v: [*batch, N, in_kv_features], or M for read-outs that select keys; `inputs_k` if None.
+          inputs_kv: stands for both `inputs_k` and `inputs_v`.
+          mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.layers.padding` for what else is honoured.
+          deterministic: overrides the field.
+          dropout_rng: overrides the streams.
+          sow_weights: sow into "intermediates" the `AttentionDiagnostics` as "attention_diagnostics" and the features
+            before the output projection as "attention_features".
+
+        Returns:
+          [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
+
+        Raises:
+          ValueError: if an argument or field cannot be honoured, or shapes disagree.
+          InvalidRngError: if dropout has no random stream.
+        """
+        qkv_features = self.qkv_features or inputs_q.shape[-1]
+        self._check_fields(qkv_features)
+        if inputs_kv is not None:
+            if inputs_k is not None or inputs_v is not None:
+                raise ValueError("inputs_kv stands for inputs_k and inputs_v; pass either it or them")
+            inputs_k = inputs_kv
+        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v, self.readout.select)
+        if deterministic is None:
+            deterministic = self.deterministic
+
+        head_dim = qkv_features // self.num_heads
+        typed = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        dense = functools.partial(nn.DenseGeneral, use_bias=self.use_bias, precision=self.precision, **typed)
+        project = functools.partial(
+            dense,
+            features=(self.num_heads, head_dim),
+            kernel_init=self.kernel_init,
+            bias_init=self.bias_init,
+            dot_general=self.qkv_dot_general,
+            dot_general_cls=self.qkv_dot_general_cls,
+        )
+        query, key = project(name="query")(inputs_q), project(name="key")(inputs_k)
+        value = project(name="value")(inputs_v)
+        if self.normalize_qk:
+            query = nn.LayerNorm(name="query_ln", use_bias=False, **typed)(query)
+            key = nn.LayerNorm(name="key_ln", use_bias=False, **typed)(key)
+        importance = _Importance(self.importance_init, self.param_dtype, name="qubo")(head_dim)
+
+        def build(query, key, value, mask):
+            return build_hamiltonians(
+                query,
+                key,
+                value,
+                importance,
+                mask=mask,
+                rho_0=self.rho_0,
+                gamma_0=self.gamma_0,
+                select=self.readout.select,
+            )
+
+        rng, dropout = self._random(deterministic, dropout_rng)
+        features, hamiltonians, solution = run_masked_stages(
+            query,
+            key,
+            value,
+            importance,
+            mask,
+            build=build,
+            anneal=functools.partial(anneal, rng, solver=layer_solver(self.solver, deterministic)),
+            readout=self.readout,
+            dropout=dropout,
+        )
+        if sow_weights:
+            self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
+            self.sow("intermediates", "attention_features", features)
+        return dense(
+            name="out",
+            features=self.out_features or inputs_q.shape[-1],
+            axis=(-2, -1),
+            kernel_init=self.out_kernel_init or self.kernel_init,
+            bias_init=self.out_bias_init or self.bias_init,
+            dot_general=self.out_dot_general,
+            dot_general_cls=self.out_dot_general_cls,
+        )(features)
+
+    def _check_fields(self, qkv_features: int) -> None:
+        check_readout(self.readout)
+        check_settings(
+            num_heads=self.num_heads,
+            qkv_features=qkv_features,
+            attention_fn=self.attention_fn,
+            flax_attention_fn=nn.dot_product_attention,
+            dropout_rate=self.dropout_rate,
+        )
+        check_decode(self.decode)
+        for name in ("qk_attn_weights_einsum_cls", "attn_weights_value_einsum_cls"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} computes with attention weights, which QAMA has not; leave it None")
+
+    def _random(
+        self, deterministic: bool | None, dropout_rng: Key[Array, ""] | None
+    ) -> tuple[Key[Array, ""], Dropout | None]:
+        """The key of the annealer, and the dropout where there is any."""
+        if deterministic or self.is_initializing():
+            return evaluation_key(), None
+        drops = self.dropout_rate > 0
+        if dropout_rng is not None:
+            rng = _typed(dropout_rng)
+            rng, dropout_rng = jax.random.split(rng) if drops else (rng, None)
+        else:
+            stream = next((name for name in ("anneal", "dropout", "params") if self.has_rng(name)), None)
+            rng = evaluation_key() if stream is None else _typed(self.make_rng(stream))
+            dropout_rng = _typed(self.make_rng("dropout")) if drops else None
+        return rng, None if dropout_rng is None else Dropout(dropout_rng, self.dropout_rate, self.broadcast_dropout)
+
+
+def _typed(rng: Key[Array, ""]) -> Key[Array, ""]:
+    # Flax takes keys of the old kind, raw arrays, wherever it takes typed ones.
+    return rng if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(rng)
+
+
+class _Importance(nn.Module):
+    """Holds W_ε under the name that the layer for Flax NNX gives it."""
+
+    importance_init: Initializer
+    param_dtype: Dtype
+
+    @nn.compact
+    def __call__(self, head_dim: int) -> Float[Array, "head_dim"]:
+        return self.param("importance", self.importance_init, (head_dim,), self.param_dtype)

@@ -1,0 +1,264 @@
+"""Flax NNX module: the drop-in for `nnx.MultiHeadAttention`."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
+from flax.nnx.nn.linear import default_kernel_init
+from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn, Shape
+from jaxtyping import Array, Bool, Float
+
+from qama_jax.attention import diagnose
+from qama_jax.layers.arguments import check_decode, check_settings, complete_inputs
+from qama_jax.layers.masked import run_masked_stages
+from qama_jax.layers.stages import Annealer, QuboConstruction
+from qama_jax.layers.streams import draw, first_stream
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.solvers.base import Solver
+
+
+class QAMAAttention(nnx.MultiHeadAttention):
+    """Quantum annealing multi-head attention in place of `flax.nnx.MultiHeadAttention`.
+
+    Same constructor, same call, same parameters (`query`, `key`, `value`, `out`), and W_ε in `qubo.importance`.
+    Heads select tokens by a low-energy state of a QUBO, and `readout` makes features of the selection: the energies of
+    the selected tokens, as in the paper and by default, or values. Time and memory are linear in the number of tokens.
+
+    The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
+
+    Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
+    queries or heads, causal attention, autoregressive decoding, another `attention_fn`. Values belong to the queries
+    with the default read-out, to the keys with all others, as in Flax.
+
+    Each call in training anneals with a new key of the stream `anneal`, or `dropout` where there is no `anneal`.
+    Without either, it anneals with the one fixed key of evaluation. Drawing from a stream changes the layer: plain
+    `jax.jit`, `jax.grad` or `jax.lax.scan` over it need `nnx.jit` and its like, `nnx.split` and `nnx.merge`, or
+    `model.eval()`.
+
+    Args:
+      num_heads: H.
+      in_features: size of the inputs.
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` where
+        deterministic, else the same with 10 steps and at most 4 of descent, from which a network learns as much.
+      readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
+      rho_0: ρ₀ of equation (10), weight of the importances.
+      gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
+      importance_init: initialiser of W_ε.
+      dropout_rate: unless deterministic, entries of what the read-out weighs tokens by are 0 with this probability and
+        divided by one minus it otherwise: attention weights, gates of `LinearReadout`, energies of `EnergyReadout`.
+      broadcast_dropout: drop the same entries in all heads and all elements of the batch.
+      deterministic: anneal from one fixed key, drop nothing; `model.eval()` sets it, `model.train()` unsets it.
+      dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
+      rngs: random streams: `params`, `anneal` (or `dropout`) for the annealer, `dropout` for dropout.
+      **: all other arguments as in `flax.nnx.MultiHeadAttention`.
+
+    Raises:
+      ValueError: if an argument cannot be honoured; the message names it and what to use instead.
+
+    Example:
+      >>> import jax, qama_jax
+      >>> from flax import nnx
+      >>> layer = qama_jax.QAMAAttention(num_heads=8, in_features=64, decode=False, rngs=nnx.Rngs(0))
+      >>> layer(jax.numpy.ones((2, 16, 64))).shape
+      (2, 16, 64)
+
+    References:
+      arXiv:2504.11083v2.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        in_features: int,
+        qkv_features: int | None = None,
+        out_features: int | None = None,
+        num_kv_heads: int | None = None,
+        in_kv_features: int | None = None,
+        *,
+        solver: Solver | None = None,
+        readout: Readout = EnergyReadout(),
+        rho_0: float = 0.16,
+        gamma_0: float = 0.8,
+        importance_init: Initializer = nnx.initializers.normal(0.05),
+        dtype: Dtype | None = None,
+        param_dtype: Dtype = jnp.float32,
+        broadcast_dropout: bool = True,
+        dropout_rate: float = 0.0,
+        deterministic: bool | None = None,
+        precision: PrecisionLike = None,
+        kernel_init: Initializer = default_kernel_init,
+        out_kernel_init: Initializer | None = None,
+        bias_init: Initializer = nnx.initializers.zeros_init(),
+        out_bias_init: Initializer | None = None,
+        use_bias: bool = True,
+        attention_fn: Callable[..., Array] = nnx.dot_product_attention,
+        decode: bool | None = None,
+        normalize_qk: bool = False,
+        qkv_promote_dtype: PromoteDtypeFn = promote_dtype,
+        out_promote_dtype: PromoteDtypeFn = promote_dtype,
+        ln_promote_dtype: PromoteDtypeFn = promote_dtype,
+        qkv_dot_general: Any = None,
+        out_dot_general: Any = None,
+        qkv_dot_general_cls: Any = None,
+        out_dot_general_cls: Any = None,
+        rngs: nnx.Rngs,
+        keep_rngs: bool = True,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        out_kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        out_bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        query_ln_scale_metadata: Mapping[str, Any] = MappingProxyType({}),
+        key_ln_scale_metadata: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        check_readout(readout)
+        check_settings(
+            num_heads=num_heads,
+            qkv_features=in_features if qkv_features is None else qkv_features,
+            attention_fn=attention_fn,
+            flax_attention_fn=nnx.dot_product_attention,
+            dropout_rate=dropout_rate,
+        )
+        super().__init__(
+            num_heads,
+            in_features,
+            qkv_features,
+            out_features,
+            num_kv_heads,
+            in_kv_features,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            broadcast_dropout=broadcast_dropout,
+            dropout_rate=dropout_rate,
+            deterministic=deterministic,
+            precision=precision,
+            kernel_init=kernel_init,
+            out_kernel_init=out_kernel_init,
+            bias_init=bias_init,
+            out_bias_init=out_bias_init,
+            use_bias=use_bias,
+            decode=decode,
+            normalize_qk=normalize_qk,
+            qkv_promote_dtype=qkv_promote_dtype,
+            out_promote_dtype=out_promote_dtype,
+            ln_promote_dtype=ln_promote_dtype,
+            qkv_dot_general=qkv_dot_general,
+            out_dot_general=out_dot_general,
+            qkv_dot_general_cls=qkv_dot_general_cls,
+            out_dot_general_cls=out_dot_general_cls,
+            rngs=rngs,
+            keep_rngs=keep_rngs,
+            kernel_metadata=kernel_metadata,
+            out_kernel_metadata=out_kernel_metadata,
+            bias_metadata=bias_metadata,
+            out_bias_metadata=out_bias_metadata,
+            query_ln_scale_metadata=query_ln_scale_metadata,
+            key_ln_scale_metadata=key_ln_scale_metadata,
+        )
+        self.qubo = QuboConstruction(
+            self.head_dim,
+            rho_0=rho_0,
+            gamma_0=gamma_0,
+            importance_init=importance_init,
+            param_dtype=param_dtype,
+            select=readout.select,
+            rngs=rngs,
+        )
+        self.annealer = Annealer(solver, deterministic=deterministic, rngs=rngs if keep_rngs else None)
+        self.readout = readout
+
+    def __call__(
+        self,
+        inputs_q: Float[Array, "*batch tokens in_features"],
+        inputs_k: Float[Array, "*batch keys in_kv_features"] | None = None,
+        inputs_v: Float[Array, "*batch selected in_kv_features"] | None = None,
+        *,
+        mask: Bool[Array, "*#batch #heads #tokens keys"] | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        sow_weights: bool = False,
+        decode: bool | None = None,
+        is_causal: bool = False,
+        out_sharding: Any = None,
+        qkv_sharding: Any = None,
+    ) -> Float[Array, "*batch tokens out_features"]:
+        """Applies the layer; arguments as in `flax.nnx.MultiHeadAttention`.
+
+        Args:
+          inputs_q: [*batch, N, in_features].
+          inputs_k: [*batch, M, in_kv_features]; `inputs_q` if None.
+          inputs_v: [*batch, N, in_kv_features], or M for read-outs that select keys; `inputs_k` if None.
+          mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.layers.padding` for what else is honoured.
+          deterministic: overrides the constructor's.
+          rngs: overrides the constructor's streams.
+          sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics" and the
+            features before the output projection under "attention_features".
+          decode: must not be True.
+          is_causal: must not be True.
+          out_sharding: sharding of the output projection.
+          qkv_sharding: sharding of the input projections.
+
+        Returns:
+          [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
+
+        Raises:
+          ValueError: if an argument cannot be honoured, shapes disagree, or dropout has no random stream.
+          TraceContextError: if a transformation of JAX holds the stream that is to advance.
+        """
+        if is_causal:
+            raise ValueError("is_causal=True: QAMA selects tokens once for all queries; use nnx.MultiHeadAttention")
+        check_decode(self.decode if decode is None else decode)
+        inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v, self.readout.select)
+        for inputs, name, features in (
+            (inputs_q, "inputs_q", self.in_features),
+            (inputs_k, "inputs_k", self.in_kv_features),
+            (inputs_v, "inputs_v", self.in_kv_features),
+        ):
+            if inputs.shape[-1] != features:
+                raise ValueError(f"{name} must have {features} features, as the layer was made for, got {inputs.shape}")
+        if deterministic is None:
+            deterministic = self.deterministic
+
+        query = self.query(inputs_q, out_sharding=qkv_sharding)
+        key = self._for_every_head(self.key(inputs_k, out_sharding=qkv_sharding))
+        value = self._for_every_head(self.value(inputs_v, out_sharding=qkv_sharding))
+        if self.query_ln is not None and self.key_ln is not None:
+            query, key = self.query_ln(query), self.key_ln(key)
+
+        def anneal(hamiltonians):
+            # By name, as `nnx.tabulate` cannot show dataclasses among positional arguments.
+            return self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
+
+        features, hamiltonians, solution = run_masked_stages(
+            query,
+            key,
+            value,
+            self.qubo.importance[...],
+            mask,
+            build=self.qubo,
+            anneal=anneal,
+            readout=self.readout,
+            dropout=None if deterministic or self.dropout_rate == 0 else self._dropout(rngs),
+        )
+        if sow_weights:
+            self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
+            self.sow(nnx.Intermediate, "attention_features", features)
+        return self.out(features, out_sharding=out_sharding)
+
+    def init_cache(self, input_shape: Shape, dtype: Dtype = jnp.float32) -> None:
+        """Refused: QAMA has no autoregressive cache."""
+        raise ValueError("QAMA has no autoregressive cache; use nnx.MultiHeadAttention for decoding")
+
+    def _dropout(self, rngs: nnx.Rngs | nnx.RngStream | None) -> Dropout:
+        stream = first_stream(rngs, "dropout") or self.rngs
+        if stream is None:
+            raise ValueError(
+                f"dropout_rate={self.dropout_rate} needs the random stream `dropout`: pass rngs=nnx.Rngs(dropout=0) to "
+                "the call, leave keep_rngs=True, or pass deterministic=True"
+            )
+        return Dropout(draw(stream), self.dropout_rate, self.broadcast_dropout)
+
+    def _for_every_head(self, array: Float[Array, "*batch tokens kv_heads head_dim"]) -> Float[Array, "..."]:
+        return jnp.repeat(array, self.num_heads // self.num_kv_heads, axis=-2)
