@@ -1,3 +1,5 @@
 """The layer for Flax Linen: the drop-in for `flax.linen.MultiHeadDotProductAttention`."""
 
-from qama_jax.layers.linen import QAMAAttention as QAMAAttention
+from qama_jax.layers.linen import QAMAAttention
+
+__all__ = ["QAMAAttention"]

@@ -1,6 +1,7 @@
 """What is Linen's own: random streams, initialisation, legacy arguments. The rest is in test_drop_in.py."""
 
 import dataclasses
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -112,6 +113,6 @@ def test_partitioned_importance(variables):
 def test_docstring_example_runs():
     import doctest
 
-    result = doctest.testmod(qama_jax.linen)
+    result = doctest.testmod(sys.modules[qama_jax.linen.QAMAAttention.__module__])
     assert result.attempted > 0
     assert result.failed == 0
