@@ -71,11 +71,23 @@ def build_hamiltonians(
     return over_batch(build, query.shape[:-3], importance)(query, key, value, mask)
 
 
-@functools.partial(jax.jit, static_argnames="solver", inline=True)
-def anneal(rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solver) -> Solution:
-    """`solve` for every element of the batch, each with a key of its own; detached."""
+@functools.partial(jax.jit, static_argnames=("solver", "one_key"), inline=True)
+def anneal(
+    rng: Key[Array, ""], hamiltonians: AttentionHamiltonian, solver: Solver, *, one_key: bool = False
+) -> Solution:
+    """`solve` for every element of the batch; detached.
+
+    Args:
+      rng: typed PRNG key.
+      hamiltonians: problems whose leaves carry the batch dimensions.
+      solver: what solves them.
+      one_key: solve all with `rng` itself, so that a solution depends on its problem alone, and neither on its place
+        in the batch nor on the others, as is wanted of a layer in evaluation. By default each has a key of its own.
+    """
     check_key(rng, "rng")
     batch = hamiltonians.linear.shape[:-2]
+    if one_key:
+        return over_batch(lambda problem, key: solve(key, problem, solver), batch, rng)(hamiltonians)
     return over_batch(functools.partial(solve, solver=solver), batch)(jax.random.split(rng, batch), hamiltonians)
 
 

@@ -124,11 +124,16 @@ def weighted_attention(query, key, value, weights, kept=1):
 
 
 def strongest(gates, s, num_keys):
-    """The gates of the `num_keys` selected keys where they are largest, 0 elsewhere: [H, M]."""
+    """The gates of the `num_keys` selected keys where they are largest, 0 elsewhere: [H, M].
+
+    Hidden keys have the gate 0. Of a head that selects nothing, the largest gate alone.
+    """
     kept = np.zeros_like(gates)
     for t in range(len(gates)):
         selected = np.flatnonzero(s[t])
         best = selected[np.argsort(-gates[t, selected].real)[:num_keys]]
+        if len(selected) == 0:
+            best = np.argmax(gates[t].real)
         kept[t, best] = gates[t, best]
     return kept
 

@@ -238,7 +238,7 @@ def test_nnx_and_linen_agree_bitwise(settings, call, compiled):
     layers = both_layers(settings, call)
     if compiled:
         layers = map(jax.jit, layers)
-    one, other = ([np.float32(layer(jax.random.key(seed))) for seed in (7, 8)] for layer in layers)
+    one, other = ([np.float32(layer(jax.random.key(seed))) for seed in (7, 9)] for layer in layers)
     np.testing.assert_array_equal(one, other)
     assert (one[0] != one[1]).any()
 

@@ -99,7 +99,7 @@ def test_features_and_gradients_equal_the_oracle(readout, tokens, masked, num_re
 
 @pytest.mark.parametrize(("readout", "tokens"), [(SelectedKeysReadout(5), 14), (WindowReadout(3, 3), 26)])
 def test_keys_that_are_not_selected_do_not_count(readout, tokens):
-    """Fewer than a head may have, or none, gathered or in blocks."""
+    """Fewer than a head may have, gathered or in blocks; where there is none, the strongest alone."""
     arguments, mask = draw(tokens), np.ones(tokens, bool)
     solution = solved(readout, arguments, None, Coins(share=0.06))
     counts = np.asarray(solution.bits).sum(axis=1)
@@ -164,6 +164,42 @@ def test_window_of_all_tokens_is_softmax_attention(radius):
     np.testing.assert_allclose(features, jax.nn.dot_product_attention(query, key, value), atol=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [13, 26])
+def test_window_alone_is_local_attention(tokens):
+    """Of Flax, under a mask; nothing is annealed for it, not for its gradient either."""
+    query, key, value, importance = (jnp.asarray(a, jnp.float32) for a in draw(tokens))
+    position = np.arange(tokens)
+    near = (np.abs(position[:, None] - position) <= 2)[None]
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, argnums=(0, 1, 2, 3), has_aux=True)
+    def attend(*arguments):
+        features, _ = qama_jax.qama_attention(*arguments, rng=jax.random.key(0), readout=WindowReadout(2, num_keys=0))
+        return jnp.sum(features**2), features
+
+    def by_flax(query, key, value):
+        return jnp.sum(nnx.dot_product_attention(query, key, value, mask=near) ** 2)
+
+    (_, features), gradient = attend(query, key, value, importance)
+    np.testing.assert_allclose(features, nnx.dot_product_attention(query, key, value, mask=near), atol=1e-5)
+    for actual, truth in zip(gradient, jax.jit(jax.grad(by_flax, (0, 1, 2)))(query, key, value), strict=False):
+        np.testing.assert_allclose(actual, truth, atol=1e-4)
+    assert not np.any(gradient[3])
+    program = attend.lower(query, key, value, importance).compile().as_text()
+    assert " while(" not in program
+
+
+@pytest.mark.parametrize("bits", [0, 1])
+def test_one_visible_key_is_read_whatever_was_annealed(bits):
+    arguments = [jnp.asarray(a, jnp.float32) for a in draw(6)]
+    hamiltonian = build_hamiltonians(*arguments, mask=jnp.arange(6) == 4, select="keys")
+    solution = solved(SelectedKeysReadout(3), arguments, jnp.arange(6) == 4)
+    bits = jnp.full_like(solution.bits, bits)
+    for readout in (SelectedKeysReadout(2), SelectedKeysReadout(6)):
+        features = read_out(readout, hamiltonian, solution._replace(bits=bits, reads=bits[None]), *arguments)
+        np.testing.assert_allclose(features, jnp.broadcast_to(arguments[2][4], features.shape), atol=1e-6)
+
+
 @each_readout
 def test_padding_has_no_influence(readout, tokens):
     """Neither on the features of the others nor through the gradient, whatever stands there."""
@@ -202,7 +238,10 @@ def test_nothing_visible_is_finite(readout, tokens):
 
 
 def test_paper_layer_is_what_it_was():
-    """Outputs stored before there was a choice of read-outs: same keys, same bits, same features."""
+    """Outputs stored before there was a choice of read-outs: same bits, same features.
+
+    Those of two problems are newer: the random start of bifurcation is laid out token by token since then.
+    """
     stored = np.load(Path(__file__).parent / "stored_energy_outputs.npz")
     for name, shape, padded in (
         ("dense", (2, 12, 4, 8), None),
@@ -242,6 +281,7 @@ def test_no_array_of_pairs(readout):
     [
         (lambda: SelectedKeysReadout(0), "num_keys must be an integer >= 1"),
         (lambda: WindowReadout(radius=0), "radius must be an integer >= 1"),
+        (lambda: WindowReadout(num_keys=-1), "num_keys must be an integer >= 0"),
         (lambda: LinearReadout(-1.0), "beta must be a positive number"),
         (lambda: attend_with(WindowReadout), "readout must be an instance such as"),
         (lambda: attend_with("window"), "readout must be an instance such as"),

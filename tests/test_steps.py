@@ -66,7 +66,8 @@ class TestSimulatedBifurcation:
         assert not hit.all()
         expected = np.where(hit, np.sign(moved), moved), np.where(hit, 0, pushed) + 0.7 * heating * y
         state = tuple(jnp.asarray(value, jnp.float32) for value in (x, y))
-        actual, _ = take_step(solver, problem, type(solver.init(KEY, solver.arrange(problem), None))(*state), 0.4)
+        row = solver.schedule(problem)._replace(pump=jnp.float32(0.4), time_step=jnp.float32(0.7))
+        actual, _ = take_step(solver, problem, type(solver.init(KEY, solver.arrange(problem), None))(*state), row)
         close(actual[0], expected[0])
         close(actual[1], expected[1])
 
@@ -93,15 +94,40 @@ class TestSimulatedBifurcation:
             np.testing.assert_array_equal(solver.bits(solver.arrange(problem), warm), bits)
 
     def test_schedule(self):
-        close(qama_jax.SimulatedBifurcation(3).schedule(PROBLEMS["ising"][0]), [0, 0.3, 0.6])
+        row = qama_jax.SimulatedBifurcation(3, time_step=0.7).schedule(PROBLEMS["ising"][0])
+        close(row.pump, [0, 0.3, 0.6])
+        close(row.time_step, [0.7, 0.7, 0.7])
 
-    @pytest.mark.parametrize(("tokens", "steps"), [(191, 60), (192, 20)])
-    def test_default_number_of_steps(self, tokens, steps):
-        def schedule(query):
+    @pytest.mark.parametrize(("tokens", "padded", "steps"), [(191, 0, 60), (192, 0, 20), (191, 9, 60), (192, 9, 20)])
+    def test_default_number_of_steps(self, tokens, padded, steps):
+        """By the valid tokens; steps without time may follow."""
+        query = jnp.zeros((tokens + padded, 2, 4))
+        mask = jnp.arange(tokens + padded) < tokens if padded else None
+        problem = qama_jax.attention_hamiltonian(query, query, query, jnp.ones(4), mask=mask)
+        row = qama_jax.SimulatedBifurcation().schedule(problem)
+        close(row.pump[:steps], np.linspace(0, 0.6, steps))
+        close(row.time_step, np.arange(len(row.time_step)) < steps)
+
+    def test_a_step_of_no_time_changes_nothing(self):
+        problem, reference = PROBLEMS["ising"]
+        solver = qama_jax.SimulatedBifurcation(heating=0.3)
+        state = solver.init(KEY, solver.arrange(problem), None)
+        row = solver.schedule(problem)._replace(pump=jnp.float32(0.0), time_step=jnp.float32(0.0))
+        for after, before in zip(take_step(solver, problem, state, row)[0], state, strict=True):
+            np.testing.assert_array_equal(after, before)
+            assert after.shape == reference.shape
+
+    def test_start_of_a_token_is_the_same_whatever_follows(self):
+        """JAX's counter-based random numbers, laid out token by token."""
+
+        def start(tokens):
+            query = draw((tokens, 2, 4), -1, 1)
             problem = qama_jax.attention_hamiltonian(query, query, query, jnp.ones(4))
-            return qama_jax.SimulatedBifurcation().schedule(problem)
+            return solver.init(KEY, solver.arrange(problem), None)
 
-        assert jax.eval_shape(schedule, jnp.zeros((tokens, 2, 4))).shape == (steps,)
+        solver = qama_jax.SimulatedBifurcation()
+        for long, short in zip(start(9), start(5), strict=True):
+            np.testing.assert_array_equal(long[:, :5], short)
 
 
 class TestCoherentIsingMachine:

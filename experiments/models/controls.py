@@ -11,8 +11,22 @@ from qama_jax.problems.attention import Select
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers import Solution
 
-# Whose selection a read-out gets: the annealer's, that of the importances alone, or a random one.
-SELECTIONS = ("annealed", "importance", "random")
+# Whose selection a read-out gets: the annealer's; that of steepest descent from a random state; the signs of the fields
+# of a random state; of the importances alone; of random numbers.
+SELECTIONS = ("annealed", "descent", "field", "importance", "random")
+
+
+@dataclasses.dataclass(frozen=True)
+class OneField:
+    """A solver that takes one step: the signs of the fields of a random state."""
+
+    num_reads: int = 1
+
+    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
+        """See `qama_jax.Solver`."""
+        del initial_bits
+        start = problem.clamp(jax.random.bernoulli(key, shape=problem.shape).astype(jnp.int8))
+        return (problem.field(start) > 0).astype(jnp.int8)[None], {}
 
 
 @dataclasses.dataclass(frozen=True)

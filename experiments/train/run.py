@@ -13,13 +13,13 @@ from experiments.data import images, text
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
 from experiments.models.block import AttentionFactory
-from experiments.models.controls import SELECTIONS, FixedSelection, RandomSelection, UncoupledReadout
+from experiments.models.controls import SELECTIONS, FixedSelection, OneField, RandomSelection, UncoupledReadout
 from experiments.models.linear_attention import LinearAttention
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
 from experiments.train.loop import TrainingSettings, run_header, train
-from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
+from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation, SteepestDescent
 from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
@@ -201,7 +201,9 @@ class Run:
         if self.attention in baselines.NAMES:
             return self._baseline(data).layer
         solver, readout = self.solver, self.readout
-        if self.selection != "annealed":
+        if self.selection in ("descent", "field"):
+            solver = SteepestDescent() if self.selection == "descent" else OneField()
+        elif self.selection != "annealed":
             solver = RandomSelection() if self.selection == "random" else FixedSelection()
             readout = UncoupledReadout(readout)
         return functools.partial(

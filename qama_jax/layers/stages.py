@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import Dtype, Initializer
-from jaxtyping import Array, Bool, Float, Int8, Key
+from jaxtyping import Array, Bool, Float, Int8
 
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
 from qama_jax.layers.arguments import layer_solver
@@ -69,8 +69,8 @@ class Annealer(nnx.Module):
     """Second stage: low-energy states of a batch of Hamiltonians.
 
     Keys come from the stream `anneal` of the call's `rngs`, else of the constructor's; `dropout` serves where there
-    is no `anneal`. A deterministic annealer uses one fixed key, so that equal inputs give equal outputs; so does one
-    without any of these streams, in training too.
+    is no `anneal`. A deterministic annealer uses one fixed key for every problem, so that a solution depends on its
+    problem alone, wherever that stands in a batch; so does one without any of these streams, in training too.
 
     Args:
       solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` where deterministic, else the same with 10
@@ -105,14 +105,11 @@ class Annealer(nnx.Module):
         """
         if deterministic is None:
             deterministic = self.deterministic
+        stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or self.stream
         solver = layer_solver(self.solver, deterministic)
-        return anneal(self._key(bool(deterministic), rngs), hamiltonians, solver)
-
-    def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
-        if deterministic:
-            return evaluation_key()
-        stream = first_stream(rngs, "anneal", "dropout") or self.stream
-        return evaluation_key() if stream is None else draw(stream)
+        if stream is None:
+            return anneal(evaluation_key(), hamiltonians, solver, one_key=True)
+        return anneal(draw(stream), hamiltonians, solver)
 
 
 class EnergyDistribution(nnx.Module):

@@ -43,12 +43,21 @@ def hidden(dtype: jnp.dtype) -> float:
 
 
 def strongest(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float, num_keys: int) -> Selection:
-    """The `num_keys` selected keys of largest gate in each head; see `log_gate`."""
+    """The `num_keys` selected keys of largest gate in each head; see `log_gate`.
+
+    Of a head that selects no key, the visible key of largest gate, so that no output hangs on whether the annealer
+    found the empty selection or one of the same energy.
+    """
+    if num_keys == 0:
+        empty = (hamiltonian.shape[0], 0)
+        return Selection(jnp.zeros(empty, jnp.int32), jnp.zeros(empty, hamiltonian.dtype), jnp.zeros(empty, bool))
     gates = log_gate(hamiltonian, solution, beta)
     selected = hamiltonian.clamp(solution.bits) > 0
-    strength = jnp.where(selected, jax.lax.stop_gradient(gates), -jnp.inf)
+    visible = hamiltonian.clamp(jnp.ones_like(solution.bits)) > 0
+    nothing = ~jnp.any(selected, axis=1, keepdims=True)
+    strength = jnp.where(selected | nothing & visible, jax.lax.stop_gradient(gates), -jnp.inf)
     strength, indices = jax.lax.top_k(strength, min(num_keys, gates.shape[1]))
-    exists = jnp.isfinite(strength)
+    exists = jnp.isfinite(strength) & ~(nothing & (jnp.arange(strength.shape[1])[None] > 0))
     gates = jnp.where(exists, jnp.take_along_axis(gates, indices, axis=1), hidden(gates.dtype))
     return Selection(indices, gates, exists)
 

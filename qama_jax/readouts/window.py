@@ -29,7 +29,8 @@ class WindowReadout:
 
     Args:
       radius: r, static; a window has 2 r + 1 tokens.
-      num_keys: k, static.
+      num_keys: k, static. 0 leaves the window alone: nothing is selected, under `jax.jit` nothing is annealed, and W_ε
+        has no effect.
       beta: β of the gate.
 
     Raises:
@@ -46,7 +47,8 @@ class WindowReadout:
     select: ClassVar[Select] = "keys"
 
     def __post_init__(self):
-        check_count(radius=self.radius, num_keys=self.num_keys)
+        check_count(radius=self.radius)
+        check_count(0, num_keys=self.num_keys)
         check_beta(self.beta)
 
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):

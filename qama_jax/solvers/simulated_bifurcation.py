@@ -1,6 +1,7 @@
 """Simulated bifurcation."""
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -17,13 +18,19 @@ from qama_jax.solvers.schedules import Schedule, check_schedule, evaluate
 # Share of the stability limit that is used, as eigenvalues are estimates.
 _STABLE = 0.9
 
-# From this many tokens on, padded ones included, every field is a sum of so many bits that it settles in few steps.
+# From this many valid tokens on, every field is a sum of so many bits that it settles in few steps.
 _LONG = 192
+_STEPS, _STEPS_OF_LONG = 60, 20
 
 
 class _State(NamedTuple):
     position: Float[Array, "..."]
     momentum: Float[Array, "..."]
+
+
+class _Row(NamedTuple):
+    pump: Float[Array, "*steps"]
+    time_step: Float[Array, "*steps"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +48,8 @@ class SimulatedBifurcation(IterativeSolver):
     step costs one `couple` and moves all bits at once.
 
     Args:
-      num_steps: steps of integration. None means 20 for attention problems of 192 tokens or more, which settle sooner,
-        and 60 for all others; beyond, more hardly lower the energies of attention problems, but more reads do.
+      num_steps: steps of integration. None means 20 for attention problems of 192 valid tokens or more, which settle
+        sooner, and 60 for all others; beyond, more hardly lower the energies of attention problems, but more reads do.
         On tokens in few clusters or with near-duplicates, where groups of bits move as one, only more reads do.
       num_reads: independent runs; the best is the solution.
       mode: "ballistic" or "discrete".
@@ -105,23 +112,36 @@ class SimulatedBifurcation(IterativeSolver):
         strength = jnp.where(strength * stiffness > limit, limit / jnp.where(stiffness > 0, stiffness, 1), strength)
         return relaxed._replace(strength=strength)
 
-    def schedule(self, problem: Problem) -> Float[Array, "num_steps"]:
-        is_long = isinstance(problem, AttentionHamiltonian) and problem.shape[1] >= _LONG
-        return evaluate(self.pump, self.num_steps or (20 if is_long else 60), problem.dtype)
+    def schedule(self, problem: Problem) -> _Row:
+        def rows(num_steps):
+            pump = evaluate(self.pump, num_steps, problem.dtype)
+            return _Row(pump, jnp.full_like(pump, self.time_step))
+
+        if self.num_steps is not None:
+            return rows(self.num_steps)
+        if not isinstance(problem, AttentionHamiltonian) or problem.shape[1] < _LONG:
+            return rows(_STEPS)
+        if problem.mask is None:
+            return rows(_STEPS_OF_LONG)
+        # Padding must change nothing, so that the valid tokens count, which are known when it runs: a step of no time
+        # leaves the state as it is.
+        few = jax.tree.map(lambda row: jnp.pad(row, (0, _STEPS - _STEPS_OF_LONG)), rows(_STEPS_OF_LONG))
+        return jax.tree.map(functools.partial(jnp.where, problem.length >= _LONG), few, rows(_STEPS))
 
     def init(self, key: Key[Array, ""], relaxed: Relaxation, bits: Bits | None) -> _State:
         amplitude = self.initial_amplitude or (0.1 if self.num_reads == 1 else 3.0)
         problem = relaxed.problem
-        x, y = amplitude * jax.random.uniform(key, (2, *problem.shape), problem.dtype, -1, 1)
+        # Tokens first: JAX counts random numbers through an array, and further tokens must not change those before.
+        x, y = amplitude * jax.random.uniform(key, (*problem.shape[::-1], 2), problem.dtype, -1, 1).T
         return _State(x if bits is None else jnp.abs(x) * (2 * bits.astype(x.dtype) - 1), y)
 
-    def step(self, key: None, relaxed: Relaxation, state: _State, pump: Float[Array, ""]) -> tuple[_State, None]:
+    def step(self, key: None, relaxed: Relaxation, state: _State, row: _Row) -> tuple[_State, None]:
         x, y = state
         force = relaxed.force(jnp.sign(x) if self.mode == "discrete" else x)
-        pushed = y + self.time_step * ((pump - 1) * x + force)
-        moved = x + self.time_step * pushed
+        pushed = y + row.time_step * ((row.pump - 1) * x + force)
+        moved = x + row.time_step * pushed
         x, pushed = jnp.clip(moved, -1, 1), jnp.where(jnp.abs(moved) > 1, 0, pushed)
-        return _State(x, pushed + self.time_step * self.heating * y if self.heating else pushed), None
+        return _State(x, pushed + row.time_step * self.heating * y if self.heating else pushed), None
 
     def bits(self, relaxed: Relaxation, state: _State) -> Bool[Array, "..."]:
         return state.position > 0
