@@ -119,6 +119,44 @@ def draw_energies(path: Path, look: Look, grid: tuple[int, int]) -> None:
     _save(figure, path)
 
 
+def draw_read_tokens(
+    path: Path,
+    image: np.ndarray,
+    keys: np.ndarray,
+    in_group: np.ndarray,
+    grid: tuple[int, int],
+    label: int,
+) -> None:
+    """The pairs of digits of a sequence, and which of them each head reads.
+
+    Args:
+      path: PNG file to write.
+      image: [height, width, 2], marks and symbols.
+      keys: [heads, keys], the tokens that are read.
+      in_group: [tokens], which share their mark.
+      grid: rows and columns of tokens.
+      label: the class.
+    """
+    rows, columns = grid
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, 0.78 * rows + 0.9), layout="constrained")
+    for token, axis in enumerate(axes.flat):
+        row, column = divmod(token, columns)
+        patch = image[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        axis.imshow(np.concatenate([patch[..., 0], patch[..., 1]], axis=1), cmap="gray_r", vmin=0, vmax=255)
+        axis.axvline(width - 0.5, color="0.7", linewidth=0.8)
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set(color=_BLUE if in_group[token] else "0.8", linewidth=2.5 if in_group[token] else 0.8)
+        heads = [str(head + 1) for head in range(len(keys)) if token in keys[head]]
+        if heads:
+            axis.set_xlabel(f"head {', '.join(heads)}", color=_ORANGE, fontsize=8, fontweight="bold", labelpad=1)
+    figure.suptitle(
+        f"Marks (left) and symbols (right); blue: the tokens that share a mark, label {label}; orange: keys read"
+    )
+    _save(figure, path)
+
+
 def draw_flips(path: Path, look: Look) -> None:
     """Figure 5: the energies after single flips, above the plane of the solution found.
 

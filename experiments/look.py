@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int8, Num
+from jaxtyping import Array, Float, Int, Int8, Num
 
 from experiments.models.simple_vit import SimpleViT
 from qama_jax import AttentionHamiltonian, analysis
 from qama_jax.attention import distribute_energies
+from qama_jax.readouts.selection import strongest
 
 
 class Look(NamedTuple):
@@ -38,6 +39,14 @@ def hamiltonians(
         x = earlier(x, deterministic=True, rngs=None, sow=False)
     inputs, layer = model.blocks[block].attention_norm(x), model.blocks[block].attention
     return layer.qubo(layer.query(inputs), layer.key(inputs), layer.value(inputs))
+
+
+def keys_read(model: SimpleViT, image: Num[Array, "height width channels"]) -> Int[np.ndarray, "heads keys"]:
+    """The keys that the heads of the last block, which has a `SelectedKeysReadout`, read of an image in evaluation."""
+    problems, layer = hamiltonians(model, image[None]), model.blocks[-1].attention
+    solution = layer.annealer(problems, deterministic=True)
+    problem, solution = jax.tree.map(lambda leaf: leaf[0], (problems, solution))
+    return np.asarray(strongest(problem, solution, layer.readout.beta, layer.readout.num_keys).indices)
 
 
 def look_inside(model: SimpleViT, image: Num[Array, "height width channels"]) -> Look:

@@ -41,7 +41,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patch-size", type=int, help="(default: 4, digits: 2, groups: 1)")
+    parser.add_argument("--patch-size", type=int, help="(default: 4, digits: 2, groups: 1, digit_groups: 8)")
     parser.add_argument("--width", type=int, default=64, help="features of a token")
     parser.add_argument("--depth", type=int, default=2, help="number of blocks")
     parser.add_argument("--num-heads", type=int, default=8)
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
         depth=options.depth,
         num_heads=options.num_heads,
         mlp_dim=options.mlp_dim,
-        patch_size=options.patch_size or {"digits": 2, "groups": 1}.get(options.dataset, 4),
+        patch_size=options.patch_size or {"digits": 2, "groups": 1, "digit_groups": 8}.get(options.dataset, 4),
         train_examples=options.train_examples,
         solver=make_solver(options),
         readout=make_readout(options),

@@ -165,6 +165,27 @@ def test_groups(tmp_path):
     assert not np.array_equal(data.train_inputs[:2_000], data.test_inputs)
 
 
+def test_digit_groups(tmp_path):
+    """The one symbol whose tokens show one mark is the label's. Neither symbols nor marks alone tell it."""
+    data = load_images("digit_groups", tmp_path)
+    tokens = data.test_inputs.reshape(1_000, 6, 8, 6, 8, 2).swapaxes(2, 3).reshape(1_000, 36, 64, 2)
+    digits = load_images("digits", tmp_path)
+    centred = digits.test_inputs[..., 0].reshape(-1, 64) - digits.train_inputs[..., 0].mean(axis=0).reshape(-1)
+    images = np.clip(np.round(128 + 40 * centred / np.sqrt(np.mean(centred**2, axis=1, keepdims=True))), 0, 255)
+    shown = {image.tobytes(): label for image, label in zip(images.astype(np.uint8), digits.test_labels, strict=True)}
+    for sequence, label in zip(tokens[:50], data.test_labels, strict=False):
+        symbols = np.array([shown[image.tobytes()] for image in sequence[..., 1]])
+        marks = [image.tobytes() for image in sequence[..., 0]]
+        assert (np.sort(symbols) == np.repeat(np.arange(6), 6)).all()
+        assert all(mark in shown for mark in marks)
+        different = [
+            len({mark for mark, of in zip(marks, symbols, strict=True) if of == symbol}) for symbol in range(4)
+        ]
+        assert different[label] == 1
+        assert min(different[:label] + different[label + 1 :]) > 3
+    assert abs(np.bincount(data.train_labels) - 5_000 / 6).max() < 100
+
+
 def test_positions():
     """The four quarters of the features: sine and cosine of the column, then of the row."""
     positions = grid_positions(3, 5, 8).reshape(3, 5, 8)

@@ -24,9 +24,7 @@ def make_groups() -> Dataset:
 
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
-    labels = generator.integers(0, _CLASSES, count)
-    symbols = np.repeat(np.arange(_CLASSES), _SIDE**2 // _CLASSES)
-    symbols = generator.permuted(np.tile(symbols, (count, 1)), axis=1)
+    labels, symbols = draw_symbols(generator, count, _CLASSES, _SIDE**2)
     own = generator.normal(size=(count, _SIDE**2, _DIRECTIONS))
     shared = generator.normal(size=(count, 1, _DIRECTIONS))
     in_group = (symbols == labels[:, None])[..., None]
@@ -35,3 +33,12 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     tokens = np.concatenate([directions, 2 * np.eye(_CLASSES)[symbols]], axis=-1)
     pixels = np.clip(np.round(128 + 32 * tokens), 0, 255).astype(np.uint8)
     return pixels.reshape(count, _SIDE, _SIDE, -1), labels.astype(np.int32)
+
+
+def draw_symbols(
+    generator: np.random.Generator, count: int, classes: int, tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [count], and symbols [count, tokens] in random order, of which every class occurs equally often."""
+    labels = generator.integers(0, classes, count)
+    symbols = np.repeat(np.arange(classes), tokens // classes)
+    return labels, generator.permuted(np.tile(symbols, (count, 1)), axis=1)

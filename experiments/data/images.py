@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.dataset import Dataset, cached
+from experiments.data.digit_groups import make_digit_groups
 from experiments.data.groups import make_groups
 from experiments.data.prepared import read_columns
 
-NAMES = ("cifar10", "mnist", "fashion_mnist", "digits", "groups")
+NAMES = ("cifar10", "mnist", "fashion_mnist", "digits", "groups", "digit_groups")
 
 
 def load_images(name: str, cache_dir: Path) -> Dataset:
@@ -24,6 +25,8 @@ def load_images(name: str, cache_dir: Path) -> Dataset:
         return _digits()
     if name == "groups":
         return make_groups()
+    if name == "digit_groups":
+        return make_digit_groups(_digits())
     return cached(cache_dir / f"images-{name}.npz", lambda: _decode(name))
 
 
