@@ -5,9 +5,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from experiments.benchmarks.general_lines import table_of
+from experiments.result_files import Result, ResultLines
+from experiments.tables import Table
 
 # Of the process's memory, what Python and the imports take is measured by the first.
 COMMANDS = {
@@ -31,10 +33,11 @@ finally:
 """
 
 
-def measure(file: Path, rows: dict[str, Any], seed: int, save: Callable) -> None:
-    """Adds the commands that `rows` lack."""
+def measure(file: Path, lines: ResultLines, seed: int) -> None:
+    """Adds the commands that the file of results lacks."""
     for label, options in COMMANDS.items():
-        if label in rows:
+        header = {"part": "file", "name": label, "seed": seed}
+        if lines.find(header) is not None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "result.json"
@@ -49,14 +52,36 @@ def measure(file: Path, rows: dict[str, Any], seed: int, save: Callable) -> None
                 raise RuntimeError(f"qama-jax {' '.join(arguments)} failed with status {process.returncode}")
             processor_s, peak_kb = map(float, printed.splitlines()[-1].split())
             report = json.loads(output.read_text()) if options is not None else {}
-        rows[label] = {
-            "command": None if options is None else " ".join(["qama-jax solve", file.name, options]).strip(),
-            "seconds": seconds,
-            "processor_s": processor_s,
-            "peak_resident_mb": peak_kb / 1024,
-            "cut": report.get("cut"),
-            "inner_seconds": report.get("seconds"),
-            "seed": seed,
-        }
-        save()
+        lines.add(
+            header
+            | {
+                "solve": None if options is None else " ".join(["qama-jax solve", file.name, options]).strip(),
+                "seconds": seconds,
+                "processor_s": processor_s,
+                "peak_resident_mb": peak_kb / 1024,
+                "cut": report.get("cut"),
+                "inner_seconds": report.get("seconds"),
+            }
+        )
         print(f"{label}: {seconds:.1f} s, {peak_kb / 1024:.0f} MB, cut {report.get('cut')}", flush=True)
+
+
+def make_table(lines: list[Result]) -> Table:
+    """Time and memory of each command."""
+    return Table.of(
+        [
+            {
+                "command": f"`{line['solve']}`" if line["solve"] else line["name"],
+                "seconds": f"{line['seconds']:.1f}",
+                "of the processor": f"{line['processor_s']:.1f}",
+                "peak memory, MB": f"{line['peak_resident_mb']:,.0f}",
+                "cut": "" if line["cut"] is None else f"{line['cut']:,.0f}",
+            }
+            for line in lines
+        ]
+    )
+
+
+def table() -> Table:
+    """Of the result file."""
+    return table_of("file", make_table)

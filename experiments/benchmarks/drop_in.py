@@ -6,13 +6,11 @@ The arms take turns in one process, A B A B. Variants of the solver say what of 
 softmax also runs through cuDNN's flash attention, its inputs in bfloat16.
 """
 
-import argparse
 import dataclasses
 import functools
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.benchmarks.harness import make_parser, write_parts
 from experiments.benchmarks.layer import SOLVER, flash_attention
-from experiments.benchmarks.timing import interleave, summary
 from experiments.models.block import AttentionFactory
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
-from experiments.provenance import provenance, write_json
+from experiments.result_files import load
+from experiments.tables import Table
+from experiments.timing import interleave, summary
 from qama_jax import QAMAAttention, SimulatedBifurcation
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
 
@@ -121,18 +121,29 @@ def cores(batch: int, repeats: int) -> dict[str, float]:
     return medians
 
 
+def table() -> Table:
+    """Forward and backward time of SimpleViT-S with each attention layer."""
+    return Table.of(
+        [
+            {
+                "attention": name,
+                "forward + backward, ms": f"{arm['median_s'] * 1e3:.0f}",
+                "ratio": f"{arm['ratio']:.2f}",
+            }
+            for name, arm in load("benchmark_drop_in")["models"].items()
+        ]
+    )
+
+
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_drop_in.json"))
-    options = parser.parse_args()
-    result = {"experiment": "benchmark_drop_in", **provenance(), "solver": repr(SOLVER)}
-    result |= {"model": VIT_S, "batch": options.batch}
-    result["models"] = models(options.batch, options.repeats)
-    result["core_seconds"] = cores(options.batch, options.repeats)
-    write_json(options.result, result)
+    options = make_parser(__doc__, "benchmark_drop_in.json", batch=4, repeats=9).parse_args()
+    about = {"solver": repr(SOLVER), "model": VIT_S, "batch": options.batch}
+    parts = {name: functools.partial(part, options.batch, options.repeats) for name, part in _PARTS.items()}
+    write_parts(options.result, about, parts)
+
+
+_PARTS = {"models": models, "core_seconds": cores}
 
 
 if __name__ == "__main__":

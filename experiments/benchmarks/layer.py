@@ -10,15 +10,16 @@ import resource
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.timing import interleave, summary
-from experiments.provenance import provenance, write_json
+from experiments.benchmarks.harness import make_parser, write_parts
+from experiments.result_files import load
+from experiments.tables import Table
+from experiments.timing import exponent, interleave, summary
 from qama_jax import qama_attention
 from qama_jax.layers.arguments import layer_solver
 
@@ -81,12 +82,11 @@ def scaling(repeats: int) -> dict[str, Any]:
     arrays = {tokens: inputs(1, tokens, 1, 64) for tokens in LENGTHS}
     functions = {str(tokens): lambda a=a: gradients(qama, *a) for tokens, a in arrays.items()}
     times = {name: summary(values) for name, values in interleave(functions, repeats).items()}
-    first, last = (times[str(tokens)]["median_s"] for tokens in (LENGTHS[0], LENGTHS[-1]))
-    exponent = float(np.log(last / first) / np.log(LENGTHS[-1] / LENGTHS[0]))
+    slope = exponent({tokens: row["median_s"] for tokens, row in times.items()})
     for tokens in LENGTHS:
         print(f"N = {tokens}: {_ms(times[str(tokens)])}", flush=True)
-    print(f"exponent {exponent:.3f}", flush=True)
-    return {"heads": 1, "head_dim": 64, "seconds": times, "exponent": exponent}
+    print(f"exponent {slope:.3f}", flush=True)
+    return {"heads": 1, "head_dim": 64, "seconds": times, "exponent": slope}
 
 
 def longest() -> dict[str, Any]:
@@ -109,24 +109,46 @@ def _ms(times: dict[str, float]) -> str:
     return f"{times['median_s'] * 1e3:.2f} ms"
 
 
+def softmax_table() -> Table:
+    """Forward and backward time against softmax attention."""
+    return Table.of(
+        [
+            {
+                "N": f"{row['tokens']:,}",
+                "batch": str(row["batch"]),
+                "softmax, ms": f"{row['softmax']['median_s'] * 1e3:.1f}",
+                "QAMA, ms": f"{row['qama']['median_s'] * 1e3:.1f}",
+                "ratio": f"{row['ratio']:.3f}",
+            }
+            for row in load("benchmark_layer")["against_softmax"]
+        ]
+    )
+
+
+def scaling_table() -> Table:
+    """Forward and backward time over the length."""
+    result = load("benchmark_layer")
+    measured, longest = result["scaling"], result["longest"]
+    times = {int(tokens): f"{row['median_s'] * 1e3:.0f} ms" for tokens, row in measured["seconds"].items()}
+    times[longest["tokens"]] = f"{longest['seconds']:.1f} s, {longest['peak_resident_gb']:.1f} GB peak memory"
+    rows = [{"N": f"{tokens:,}", "forward + backward": time} for tokens, time in times.items()]
+    return Table.of(rows, note=f"Exponent from 4,096 to 65,536 tokens: {measured['exponent']:.2f}.")
+
+
 def main() -> None:
     """Runs all parts and writes the result file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_layer.json"))
+    parser = make_parser(__doc__, "benchmark_layer.json", repeats=15)
     parser.add_argument("--longest", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.longest:
         _run_longest()
         return
-    result = {"experiment": "benchmark_layer", **provenance(), "solver": repr(SOLVER)}
-    for name, part in (
-        ("against_softmax", lambda: against_softmax(options.repeats)),
-        ("scaling", lambda: scaling(options.repeats)),
-        ("longest", longest),
-    ):
-        result[name] = part()
-        write_json(options.result, result)
+    parts = {
+        "against_softmax": lambda: against_softmax(options.repeats),
+        "scaling": lambda: scaling(options.repeats),
+        "longest": longest,
+    }
+    write_parts(options.result, {"solver": repr(SOLVER)}, parts)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import Any
 
 import jinja2
 
-from experiments.reproduce.tables import Table
+from experiments.reproduce.study import Results
+from experiments.tables import Table
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -43,9 +44,10 @@ for Deep Learning</a>. Budget: {{ budget }}; every number is from a result file 
 <h2>Runs</h2>
 <table>
 <tr><th>run</th><th>seed</th><th>commit</th><th>device</th><th>command</th></tr>
-{% for name, run in runs.items() %}<tr><td>{{ name }}</td><td>{{ run.settings.seed }}</td><td>{{ run.commit }}</td>
-<td>{{ run.device.kind }}, {{ run.cpu_cores }} cores</td><td><code>{{ run.command }}</code></td></tr>
-{% endfor %}</table>
+{% for study, lines in results.items() %}{% for run in lines %}<tr><td>{{ study }}, {{ run.case }}, {{ run.arm }}</td>
+<td>{{ run.seed }}</td><td>{{ run.commit }}</td><td>{{ run.device.kind }}, {{ run.cpu_cores }} cores</td>
+<td><code>{{ run.command }}</code></td></tr>
+{% endfor %}{% endfor %}</table>
 <h2>Versions</h2>
 <p>{% for package, version in versions.items() %}{{ package }} {{ version }}{{ ", " if not loop.last }}{% endfor %}</p>
 <h2>Again</h2>
@@ -61,7 +63,7 @@ def write_report(
     budget: str,
     tables: list[Table],
     figures: Mapping[str, Path],
-    runs: Mapping[str, dict[str, Any]],
+    results: Results,
     provenance: dict[str, Any],
 ) -> None:
     """Writes the page.
@@ -71,7 +73,7 @@ def write_report(
       budget: its name.
       tables: in order.
       figures: PNG files by their captions, which begin with the number and a colon.
-      runs: contents of the result files by the names of the runs.
+      results: of all studies.
       provenance: of this process.
     """
     images = [(caption, base64.b64encode(png.read_bytes()).decode()) for caption, png in figures.items()]
@@ -81,7 +83,7 @@ def write_report(
             budget=budget,
             tables=tables,
             figures=images,
-            runs=runs,
+            results=results,
             versions=provenance["versions"],
             command=provenance["command"],
         ),

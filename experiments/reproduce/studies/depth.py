@@ -1,0 +1,36 @@
+"""Whether attention pays with one block and with two: CIFAR-10."""
+
+from collections.abc import Iterable
+
+from experiments.reproduce.budgets import Amount, Budget
+from experiments.reproduce.spread import accuracy_cells
+from experiments.reproduce.study import Results, Study, make_run
+from experiments.tables import Table
+from experiments.train.run import Run
+
+_DEPTHS = (1, 2)
+_ARMS = ("none", "softmax", "qama")
+
+
+def runs(budget: Budget, seed: int) -> Iterable[Run]:
+    """All arms at each depth, which is the case."""
+    for depth in _DEPTHS:
+        for arm in _ARMS:
+            names = {"study": "depth", "case": f"cifar10-{depth}", "arm": arm, "dataset": "cifar10"}
+            yield make_run(budget, Amount(10, 25_000), seed=seed, depth=depth, **names)
+
+
+def table(results: Results) -> Table | None:
+    """Accuracy and parameters."""
+    rows = []
+    for depth in _DEPTHS:
+        for arm in _ARMS:
+            own = [r for r in results["depth"] if (r["model"]["depth"], r["arm"]) == (depth, arm)]
+            if own:
+                cells = {name: f"{cell}%" for name, cell in accuracy_cells(own).items()}
+                parameters = f"{own[0]['parameters']:,}"
+                rows.append({"blocks": str(depth), "attention": arm} | cells | {"parameters": parameters})
+    return Table.of(rows, "Depth: CIFAR-10 with one block and two") if rows else None
+
+
+STUDY = Study("depth", runs, table)
