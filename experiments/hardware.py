@@ -24,6 +24,7 @@ import numpy as np
 from flax import nnx
 
 from experiments import paper
+from experiments.benchmarks.harness import make_parser
 from experiments.data.dataset import Dataset
 from experiments.data.prepared import DataNotFoundError
 from experiments.devices import batch_mesh
@@ -32,7 +33,7 @@ from experiments.provenance import provenance
 from experiments.reproduce.budgets import BUDGETS
 from experiments.reproduce.queue import Places, finished, trained
 from experiments.reproduce.studies import accuracy
-from experiments.result_files import RESULTS, load, write_json
+from experiments.result_files import load, write_json
 from experiments.tables import Table
 from experiments.train.loop import predict
 from experiments.train.run import Run
@@ -43,24 +44,17 @@ from qama_jax.solvers import Solver
 # Most that the accuracy of the simulated machine may differ from that of the training solver.
 LARGEST_DIFFERENCE = 0.002
 _REPEATS = 5
+_PARTS = ("solve", "transfer", "conversion")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    numbers = {"seed": 0, "sampler_examples": 1000, "sampler_reads": 10, "sampler_sweeps": 1000, "batch_size": 128}
+    parser = make_parser(__doc__, "hardware_mnist.json", timed_problems=64, **numbers)
     parser.add_argument("--budget", choices=BUDGETS, default="paper", help="that the model was trained with")
-    parser.add_argument("--seed", type=int, default=0, help="that the model was trained with")
     parser.add_argument("--run-dir", type=Path, help="of the training (default: runs/reproduce/BUDGET)")
     parser.add_argument("--cache-dir", type=Path, default=Path("runs/data"), help="decoded data sets")
     parser.add_argument("--test-examples", type=int, help="the first so many test images (default: all)")
-    parser.add_argument("--sampler-examples", type=int, default=1000, help="of these, for dwave-samplers")
-    parser.add_argument("--sampler-reads", type=int, default=10, help="of dwave-samplers")
-    parser.add_argument("--sampler-sweeps", type=int, default=1000, help="of dwave-samplers")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--timed-problems", type=int, default=64, help="problems of the batch that is timed")
-    parser.add_argument("--result", type=Path, default=RESULTS / "hardware_mnist.json")
     return parser.parse_args(arguments)
 
 
@@ -87,7 +81,9 @@ def with_solver(model: nnx.Module, run: Run, data: Dataset, solver: Solver) -> n
     return nnx.merge(graph, nnx.state(model))
 
 
-def evaluate(model: nnx.Module, inputs: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Any]:
+def evaluate(
+    model: nnx.Module, inputs: np.ndarray, labels: np.ndarray, batch_size: int
+) -> tuple[dict[str, Any], np.ndarray]:
     """Accuracy, and mean softmax output and logit of the true label; and the predicted classes."""
     started = time.perf_counter()
     logits = np.asarray(predict(*nnx.split(model), jnp.asarray(inputs), batch_size, batch_mesh(batch_size)), np.float64)
@@ -95,31 +91,27 @@ def evaluate(model: nnx.Module, inputs: np.ndarray, labels: np.ndarray, batch_si
     outputs = np.exp(logits - logits.max(1, keepdims=True))
     outputs /= outputs.sum(1, keepdims=True)
     own = np.arange(len(labels)), labels
-    return {
-        "images": len(labels),
-        "accuracy": float(np.mean(logits.argmax(1) == labels)),
-        "mean_label_output": float(outputs[own].mean()),
-        "mean_label_logit": float(logits[own].mean()),
-        "evaluation_seconds": seconds,
-        "classes": logits.argmax(1),
-    }
+    classes = logits.argmax(1)
+    row = {"images": len(labels), "accuracy": float(np.mean(classes == labels)), "evaluation_seconds": seconds}
+    means = {"mean_label_output": float(outputs[own].mean()), "mean_label_logit": float(logits[own].mean())}
+    return row | means, classes
 
 
 def compare(
     model: nnx.Module, run: Run, data: Dataset, solvers: dict[str, Solver], batch_size: int
 ) -> dict[str, dict[str, Any]]:
     """`evaluate` with each solver on the test images; the first solver is what the others are compared with."""
-    rows = {}
+    rows, classes = {}, {}
     for name, solver in solvers.items():
-        row = evaluate(with_solver(model, run, data, solver), data.test_inputs, data.test_labels, batch_size)
+        row, classes[name] = evaluate(
+            with_solver(model, run, data, solver), data.test_inputs, data.test_labels, batch_size
+        )
         print(f"{name}: {row['accuracy']:.2%} of {row['images']} in {row['evaluation_seconds']:.0f} s", flush=True)
         rows[name] = {"solver": describe(solver), **row}
-    first = next(iter(rows.values()))
-    for row in rows.values():
-        row["accuracy_difference"] = row["accuracy"] - first["accuracy"]
-        row["same_class_share"] = float(np.mean(row["classes"] == first["classes"]))
-    for row in rows.values():
-        del row["classes"]
+    first = next(iter(rows))
+    for name, row in rows.items():
+        row["accuracy_difference"] = row["accuracy"] - rows[first]["accuracy"]
+        row["same_class_share"] = float(np.mean(classes[name] == classes[first]))
     return rows
 
 
@@ -226,25 +218,21 @@ def run_experiment(options: argparse.Namespace, run: Run) -> dict[str, Any]:
 
 def table() -> Table:
     """Table VI: the same weights with other solvers, and the paper's figures."""
-    result = load("hardware_mnist")
-    rows = []
+    result, rows = load("hardware_mnist"), []
     for arm, row in (*result["arms"].items(), *result["sampler_arms"].items()):
-        times = result["times"][arm]
-        cells = (f"{row['images']:,}", f"{row['accuracy']:.2%}", f"{row['mean_label_output']:.4f}")
-        parts = (f"{times[f'{part}_s'] * 1e6:,.0f}" for part in ("solve", "transfer", "conversion"))
-        rows.append((arm, *cells, *parts))
+        found = f"{row['images']:,} | {row['accuracy']:.2%} | {row['mean_label_output']:.4f}"
+        times = (result["times"][arm][f"{part}_s"] for part in _PARTS)
+        rows.append(f"{arm} | {found} | {' | '.join(f'{seconds * 1e6:,.0f}' for seconds in times)}")
     names = {"cim": "CPQC-550", "simulation": "simulation"}
     for arm, published in result["paper"].items():
-        seconds = published["seconds"]
-        cells = (f"{published['accuracy']:.1%}", f"{published['mean_label_output']:.4f}", f"{seconds * 1e6:,.0f}")
-        rows.append((f"paper, {names[arm]}", "", *cells, "", ""))
-    header = ("solver", "images", "accuracy", "output of the label", "solve, µs", "transfer, µs", "conversion, µs")
-    best = paper.ACCURACY["mnist"]["qama"].best
+        found = f" | {published['accuracy']:.1%} | {published['mean_label_output']:.4f}"
+        rows.append(f"paper, {names[arm]} | {found} | {published['seconds'] * 1e6:,.0f} |  | ")
     note = (
         f"The paper's Table VI has {paper.HARDWARE['cim']['accuracy']:.1%} for the operator whose best epoch on MNIST "
-        f"is {best:.1f}% in its Table III; it does not say what differs."
+        f"is {paper.ACCURACY['mnist']['qama'].best:.1f}% in its Table III; it does not say what differs."
     )
-    return Table(header, rows, note=note)
+    times = " | ".join(f"{part}, µs" for part in _PARTS)
+    return Table.of(f"solver | images | accuracy | output of the label | {times}", rows, note=note)
 
 
 def main() -> None:
@@ -256,7 +244,7 @@ def main() -> None:
     except (DataNotFoundError, ValueError) as error:
         sys.exit(f"hardware: {error}")
     for arm, times in result["times"].items():
-        parts = ", ".join(f"{part} {times[f'{part}_s'] * 1e6:,.0f} µs" for part in ("solve", "transfer", "conversion"))
+        parts = ", ".join(f"{part} {times[f'{part}_s'] * 1e6:,.0f} µs" for part in _PARTS)
         print(f"{arm}: {parts}; energy {times['mean_energy_above']:+.2%}")
     print(f"simulated machine within {LARGEST_DIFFERENCE:.1%}: {result['target_met']}")
 

@@ -47,6 +47,15 @@ def check_header(header: Mapping[str, Any], found: Mapping[str, Any], where: obj
         raise ValueError(f"{where} is of other settings ({', '.join(differing)}); remove it, or write elsewhere")
 
 
+def in_words(content: Any) -> str:
+    """What is measured, for the terminal: numbers and short texts by their names."""
+    if isinstance(content, Mapping):
+        return ", ".join(f"{name} {words}" for name, value in content.items() if (words := in_words(value)))
+    if isinstance(content, list | tuple):
+        return f"({', '.join(map(in_words, content))})" if len(content) < 10 else f"of {len(content)}"
+    return f"{content:.4g}" if isinstance(content, float) else str(content)[:60]
+
+
 def as_json(content: Any) -> Any:
     """As a file gives it back."""
     return json.loads(json.dumps(content))
@@ -89,7 +98,9 @@ class ResultLines:
           fresh: whether it is measured again.
         """
         if fresh or self.find(header) is None:
-            self.add({**header, **measure()})
+            measured = measure()
+            self.add({**header, **measured})
+            print(f"{in_words(header)}: {in_words(measured)}", flush=True)
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Writes a line, in the place of one of the same name."""

@@ -1,7 +1,9 @@
 """Tables of text, for the report, the terminal and the READMEs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
+
+_BETWEEN = " | "
 
 
 class Table(NamedTuple):
@@ -20,12 +22,12 @@ class Table(NamedTuple):
     note: str = ""
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, str]], title: str = "", note: str = "") -> "Table":
-        """From cells by the names of their columns."""
-        return cls(tuple(rows[0]), [tuple(row.values()) for row in rows], title, note)
+    def of(cls, header: str, rows: Iterable[str], title: str = "", note: str = "") -> "Table":
+        """From lines whose cells stand between ` | `."""
+        return cls(tuple(header.split(_BETWEEN)), [tuple(row.split(_BETWEEN)) for row in rows], title, note)
 
     def markdown(self) -> str:
         """The table without its title, its note below."""
         lines = [self.header, ("---",) * len(self.header), *self.rows] if self.header else []
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        table = "\n".join(f"| {_BETWEEN.join(line)} |" for line in lines)
         return "\n\n".join(part for part in (table, self.note) if part)

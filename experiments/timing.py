@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 
-def interleave(functions: dict[Hashable, Callable[[], Any]], repeats: int) -> dict[Any, list[float]]:
+def interleave(functions: Mapping[Any, Callable[[], Any]], repeats: int) -> dict[Any, list[float]]:
     """Seconds of every function in turn, A B A B.
 
     Each turn calls the function twice and times the second call: the first finds the caches and the memory as the
@@ -23,6 +23,13 @@ def interleave(functions: dict[Hashable, Callable[[], Any]], repeats: int) -> di
             jax.block_until_ready(function())
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def compare(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
+    """The same in summary, each with its `ratio` to "softmax", the median over the rounds."""
+    seconds = interleave(functions, repeats)
+    ratios = {name: np.median(np.array(values) / np.array(seconds["softmax"])) for name, values in seconds.items()}
+    return {name: summary(values) | {"ratio": float(ratios[name])} for name, values in seconds.items()}
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -106,7 +106,6 @@ def measure(reads: int, seeds: int) -> Iterator[dict[str, Any]]:
         for name, sampler in SAMPLERS.items():
             found = [best(model, sampler, num_reads=reads, seed=seed) for seed in range(seeds)]
             row[name] = [{"feasible": feasible, "objective": objective} for feasible, objective in found]
-        print(kind, {name: np.mean([run["objective"] for run in row[name]]) for name in SAMPLERS}, flush=True)
         yield row
 
 
@@ -123,13 +122,12 @@ def table() -> Table:
             for name in names
         }
         behind = (means["ours"] - means["dwave-samplers"]) / np.mean(np.abs(means["dwave-samplers"]))
-        rows.append(
-            {"problem": kind}
-            | {f"feasible, {n}": f"{sum(run['feasible'] for run in runs[n])} of {len(runs[n])}" for n in names}
-            | {f"sum of means, {n}": f"{np.sum(means[n]):,.1f}" for n in names}
-            | {"ours behind": f"{np.mean(behind):+.1%} ± {np.std(behind, ddof=1) / np.sqrt(len(behind)):.1%}"}
-        )
-    return Table.of(rows)
+        feasible = " | ".join(f"{sum(run['feasible'] for run in own)} of {len(own)}" for own in runs.values())
+        sums = " | ".join(f"{np.sum(values):,.1f}" for values in means.values())
+        error = np.std(behind, ddof=1) / np.sqrt(len(behind))
+        rows.append(f"{kind} | {feasible} | {sums} | {np.mean(behind):+.1%} ± {error:.1%}")
+    of_both = " | ".join(f"{what}, {name}" for what in ("feasible", "sum of means") for name in names)
+    return Table.of(f"problem | {of_both} | ours behind", rows)
 
 
 def main() -> None:

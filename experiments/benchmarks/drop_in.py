@@ -15,17 +15,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
+from experiments.benchmarks.cores import SOLVER
 from experiments.benchmarks.harness import make_parser, write_parts
-from experiments.benchmarks.layer import SOLVER, flash_attention
+from experiments.benchmarks.layer import flash_attention
 from experiments.models.block import AttentionFactory
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.result_files import load
 from experiments.tables import Table
-from experiments.timing import interleave, summary
+from experiments.timing import compare, interleave
 from qama_jax import QAMAAttention, SimulatedBifurcation
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
 
@@ -80,15 +80,9 @@ def training_step(attention: AttentionFactory, batch: int) -> tuple[Callable[[],
 
 def models(batch: int, repeats: int) -> dict[str, Any]:
     """Seconds of a forward and backward pass of every arm, and the ratio of each to softmax."""
-    steps, rows = {}, {}
-    for name, attention in arms().items():
-        steps[name], rows[name] = training_step(attention, batch)
-        print(f"{name}: compiled in {rows[name]['compile_s']:.1f} s", flush=True)
-    seconds = interleave(steps, repeats)
-    for name, values in seconds.items():
-        rows[name] |= summary(values) | {"ratio": float(np.median(np.array(values) / np.array(seconds["softmax"])))}
-        print(f"{name}: {rows[name]['median_s'] * 1e3:.1f} ms, ratio {rows[name]['ratio']:.3f}", flush=True)
-    return rows
+    steps = {name: training_step(attention, batch) for name, attention in arms().items()}
+    times = compare({name: step for name, (step, _) in steps.items()}, repeats)
+    return {name: about | times[name] for name, (_, about) in steps.items()}
 
 
 def cores(batch: int, repeats: int) -> dict[str, float]:
@@ -115,35 +109,23 @@ def cores(batch: int, repeats: int) -> dict[str, float]:
     }
     calls = {name: functools.partial(function, query, key, value) for name, function in functions.items()}
     calls["annealing"] = functools.partial(anneal, jax.random.key(0), hamiltonians, SOLVER)
-    medians = {name: statistics.median(values) for name, values in interleave(calls, repeats).items()}
-    for name, median in medians.items():
-        print(f"{name}: {median * 1e3:.2f} ms", flush=True)
-    return medians
+    return {name: statistics.median(values) for name, values in interleave(calls, repeats).items()}
 
 
 def table() -> Table:
     """Forward and backward time of SimpleViT-S with each attention layer."""
-    return Table.of(
-        [
-            {
-                "attention": name,
-                "forward + backward, ms": f"{arm['median_s'] * 1e3:.0f}",
-                "ratio": f"{arm['ratio']:.2f}",
-            }
-            for name, arm in load("benchmark_drop_in")["models"].items()
-        ]
-    )
+    arms = load("benchmark_drop_in")["models"].items()
+    rows = (f"{name} | {arm['median_s'] * 1e3:.0f} | {arm['ratio']:.2f}" for name, arm in arms)
+    return Table.of("attention | forward + backward, ms | ratio", rows)
 
 
 def main() -> None:
     """Runs the benchmark."""
     options = make_parser(__doc__, "benchmark_drop_in.json", batch=4, repeats=9).parse_args()
     about = {"solver": repr(SOLVER), "model": VIT_S, "batch": options.batch}
-    parts = {name: functools.partial(part, options.batch, options.repeats) for name, part in _PARTS.items()}
-    write_parts(options.result, about, parts)
-
-
-_PARTS = {"models": models, "core_seconds": cores}
+    parts = {"models": models, "core_seconds": cores}
+    calls = {name: functools.partial(part, options.batch, options.repeats) for name, part in parts.items()}
+    write_parts(options.result, about, calls)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ import statistics
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.benchmarks import instances
-from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 from qama_jax import Ising, search
@@ -31,14 +31,13 @@ def measure(found: instances.Found, lines: ResultLines, plan: Iterable[tuple[flo
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         for limit, runs in plan:
             for seed in range(runs):
-                for name, (problem, best) in found.items():
+                for name, instance in found.items():
                     header = {"part": "cuts", "name": name, "limit_s": limit, "seed": seed}
-                    if lines.find(header) is not None:
-                        continue
-                    own = ours(problem, seed, limit)
-                    others = theirs(pool, problem, seed, limit)
-                    lines.add(header | {"best": -best, "ours": own, "theirs": others})
-                    print(f"{name}, {limit:g} s: {own['cut']} against {others['cut']}", flush=True)
+                    lines.fill(header, partial(_compare, pool, *instance, seed, limit))
+
+
+def _compare(pool: ProcessPoolExecutor, problem: Ising, best: float, seed: int, limit: float) -> Result:
+    return {"best": -best, "ours": ours(problem, seed, limit), "theirs": theirs(pool, problem, seed, limit)}
 
 
 def make_table(lines: list[Result]) -> Table:
@@ -51,24 +50,11 @@ def make_table(lines: list[Result]) -> Table:
         ours, theirs = ([run[side]["cut"] for run in own] for side in ("ours", "theirs"))
         median, best = statistics.median(ours), own[-1]["best"]
         ahead += median >= statistics.median(theirs)
-        rows.append(
-            {
-                "graph": graph,
-                "limit": f"{limit:g} s",
-                "best known": f"{best:,.0f}",
-                "ours": _interval(ours),
-                "of the best known": f"{median / best:.2%}",
-                "dwave-samplers": _interval(theirs),
-                "runs": str(len(own)),
-            }
-        )
+        cuts = f"{_interval(ours)} | {median / best:.2%} | {_interval(theirs)}"
+        rows.append(f"{graph} | {limit:g} s | {best:,.0f} | {cuts} | {len(own)}")
     note = f"Median (lowest to highest of the runs). Ours is not behind in {ahead} of {len(rows)} rows."
-    return Table.of(rows, note=note)
-
-
-def table() -> Table:
-    """Of the result file."""
-    return table_of("cuts", make_table)
+    header = "graph | limit | best known | ours | of the best known | dwave-samplers | runs"
+    return Table.of(header, rows, note=note)
 
 
 def _interval(cuts: list[float]) -> str:

@@ -8,16 +8,14 @@ reads, whether the best read is the known optimum, and its gap; and K2000 and G2
 """
 
 import dataclasses
-import functools
 import os
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import qama_jax
 from experiments.benchmarks import instances
@@ -89,12 +87,14 @@ def on_instance(solver: Any, folder: Path, name: str) -> dict[str, Any]:
 
 def attention_table() -> Table:
     """Gap and time of every solver at its defaults on attention problems."""
-    rows: dict[str, dict[str, str]] = {}
-    for line in _of_part("attention"):
-        row = rows.setdefault(line["solver"], {"solver": f"`{line['solver'].partition('(')[0]}`"})
-        time = f"{line['seconds_per_problem']['median_s'] * 1e6:,.0f} µs"
-        row[str(tuple(line["shape"]))] = f"{line['mean_gap']:.2%}, {time}"
-    return Table.of(list(rows.values()))
+    rows: dict[str, str] = {}
+    lines = _of_part("attention")
+    for line in lines:
+        name, time = line["solver"].partition("(")[0], line["seconds_per_problem"]["median_s"]
+        rows.setdefault(line["solver"], f"`{name}`")
+        rows[line["solver"]] += f" | {line['mean_gap']:.2%}, {time * 1e6:,.0f} µs"
+    shapes = " | ".join(dict.fromkeys(str(tuple(line["shape"])) for line in lines))
+    return Table.of(f"solver | {shapes}", rows.values())
 
 
 def optima_table() -> Table:
@@ -103,17 +103,14 @@ def optima_table() -> Table:
     for solver in dict.fromkeys(line["solver"] for line in scores):
         own = {line["instance"]: line for line in scores if line["solver"] == solver}
         small = [line for name, line in own.items() if name not in LARGE]
-        rows.append(
-            {
-                "solver": f"`{solver.partition('(')[0]}`",
-                "optima found": f"{sum(line['reached'] for line in small)} of {len(small)}",
-                "mean gap": f"{sum(line['gap'] for line in small) / len(small):.2%}",
-            }
-            | {name: f"{-own[name]['energy']:,.0f}" for name in LARGE}
-        )
+        found = f"{sum(line['reached'] for line in small)} of {len(small)}"
+        gap = f"{sum(line['gap'] for line in small) / len(small):.2%}"
+        cuts = " | ".join(f"{-own[name]['energy']:,.0f}" for name in LARGE)
+        rows.append(f"`{solver.partition('(')[0]}` | {found} | {gap} | {cuts}")
     stated = _of_part("cuts")
     cuts = (f"{line['instance']} {-line['energy']:,.0f} in {line['seconds']:.1f} s" for line in stated)
-    return Table.of(rows, note=f"With a budget of their own, `{stated[0]['solver']}`: {', '.join(cuts)}.")
+    note = f"With a budget of their own, `{stated[0]['solver']}`: {', '.join(cuts)}."
+    return Table.of(f"solver | optima found | mean gap | {' | '.join(LARGE)}", rows, note=note)
 
 
 def _of_part(part: str) -> list[Result]:
@@ -132,25 +129,18 @@ def main() -> None:
     options = parser.parse_args()
     lines = _lines(options.result)
 
-    def measure(header: dict[str, Any], call: Callable[[], dict[str, Any]]) -> None:
-        if options.fresh or lines.find(header) is None:
-            lines.add(header | call())
-
-    for solver in tqdm(SOLVERS, desc="attention", unit=" solvers"):
+    for solver in SOLVERS:
         for shape in SHAPES:
             header = {"part": "attention", "solver": repr(solver), "shape": shape}
-            measure(header, functools.partial(on_attention, solver, shape, options.repeats))
+            lines.fill(header, partial(on_attention, solver, shape, options.repeats), fresh=options.fresh)
     if options.instances is None:
         print("no instances: pass --instances or set QAMA_INSTANCES")
         return
-    asked = [
-        ("instances", dataclasses.replace(solver, num_reads=READS), instances.names(options.instances))
-        for solver in SOLVERS
-    ]
-    for part, solver, of_part in (*asked, ("cuts", CUT_SOLVER, ("K2000", "G22"))):
-        for name in tqdm(of_part, desc=type(solver).__name__, unit=" instances"):
-            header = {"part": part, "solver": repr(solver), "instance": name}
-            measure(header, functools.partial(on_instance, solver, options.instances, name))
+    with_reads = [dataclasses.replace(solver, num_reads=READS) for solver in SOLVERS]
+    asked = [("instances", solver, name) for solver in with_reads for name in instances.names(options.instances)]
+    for part, solver, name in (*asked, *(("cuts", CUT_SOLVER, name) for name in ("K2000", "G22"))):
+        header = {"part": part, "solver": repr(solver), "instance": name}
+        lines.fill(header, partial(on_instance, solver, options.instances, name), fresh=options.fresh)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.provenance import provenance
-from experiments.result_files import RESULTS, Result, write_json
+from experiments.result_files import RESULTS, Result, in_words, write_json
 
 
 def make_parser(doc: str, file: str, **numbers: int) -> argparse.ArgumentParser:
@@ -17,9 +17,8 @@ def make_parser(doc: str, file: str, **numbers: int) -> argparse.ArgumentParser:
       file: its result file, in the folder of results.
       **numbers: options and their defaults.
     """
-    parser = argparse.ArgumentParser(
-        description=doc.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    form = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0], formatter_class=form)
     for name, default in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help="number")
     parser.add_argument("--result", type=Path, default=RESULTS / file, help="result file")
@@ -32,6 +31,7 @@ def write_parts(path: Path, about: Mapping[str, Any], parts: Mapping[str, Callab
     for name, measure in parts.items():
         result[name] = measure()
         write_json(path, result)
+        print(f"{name}: {in_words(result[name])}", flush=True)
     return result
 
 
@@ -41,3 +41,4 @@ def write_rows(path: Path, about: Mapping[str, Any], rows: Iterable[Result]) -> 
     for row in rows:
         result["rows"].append(row)
         write_json(path, result)
+        print(in_words(row), flush=True)

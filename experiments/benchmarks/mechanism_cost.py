@@ -5,7 +5,6 @@ make benchmark-mechanisms
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,10 +12,8 @@ from flax import nnx
 
 from experiments import paper
 from experiments.attention_arms import ARMS, BASELINES, WINDOWS
+from experiments.benchmarks.cores import Core, compiled, inputs, qama, scaling
 from experiments.benchmarks.harness import make_parser, write_parts
-from experiments.benchmarks.layer import gradients, inputs
-from experiments.benchmarks.readout_cost import qama
-from experiments.benchmarks.scaling import scaling, temporary_bytes
 from experiments.figures import draw_costs
 from experiments.models.baselines import Baseline, make_baseline
 from experiments.models.linear_attention import linear_attention
@@ -34,7 +31,7 @@ HEAD_DIM = 64
 LENGTHS = (1024, 4096, 16384)
 
 
-def mechanisms(tokens: int, head_dim: int) -> dict[str, Callable[..., jax.Array]]:
+def mechanisms(tokens: int, head_dim: int) -> dict[str, Core]:
     """Each mechanism as a function of query, key and value, with the settings of the table at every length.
 
     The features of Performer alone grow with the head, four of them a dimension as in the table.
@@ -50,7 +47,7 @@ def mechanisms(tokens: int, head_dim: int) -> dict[str, Callable[..., jax.Array]
     }
 
 
-def _core(baseline: Baseline) -> Callable[..., jax.Array]:
+def _core(baseline: Baseline) -> Core:
     if isinstance(baseline, Linformer):
         return LowRankAttention(baseline, rngs=nnx.Rngs(0))
     if isinstance(baseline, Reformer):
@@ -60,59 +57,38 @@ def _core(baseline: Baseline) -> Callable[..., jax.Array]:
 
 def at_table_size(repeats: int) -> dict[str, Any]:
     """All mechanisms in one process, in turn."""
-    arms = mechanisms(TABLE_SIZE["tokens"], TABLE_SIZE["head_dim"])
-    arrays = inputs(*TABLE_SIZE.values())
-    programs = {name: gradients.lower(attention, *arrays).compile() for name, attention in arms.items()}
-    calls = {name: functools.partial(program, *arrays) for name, program in programs.items()}
-    rows = {}
-    for name, seconds in interleave(calls, repeats).items():
-        rows[name] = summary(seconds) | {"temporary_bytes": temporary_bytes(programs[name])}
-        print(f"{name}: {rows[name]['median_s'] * 1e3:.1f} ms", flush=True)
-    return TABLE_SIZE | {"arms": rows}
+    memory, calls = compiled(mechanisms(TABLE_SIZE["tokens"], TABLE_SIZE["head_dim"]), inputs(*TABLE_SIZE.values()))
+    seconds = interleave(calls, repeats)
+    return TABLE_SIZE | {"arms": {name: summary(seconds[name]) | {"temporary_bytes": memory[name]} for name in memory}}
 
 
 def table() -> Table:
     """At the size of Table VII and over the length, beside the paper's."""
     costs = load("benchmark_mechanism_cost")
-    table_size, scaling = costs["table_size"], costs["scaling"]
-    rows = []
-    for arm in scaling["arms"]:
-        at_size, measured = table_size["arms"][arm], scaling["arms"][arm]
-        theirs = paper.MECHANISMS.get(arm)
-        rows.append(
-            (
-                (ARMS | BASELINES)[arm].label,
-                f"{at_size['median_s'] * 1e3:.1f} ms, {at_size['temporary_bytes'] / 1e6:.1f} MB",
-                *(_cost(measured, tokens) for tokens in scaling["lengths"]),
-                _exponent(measured["exponent"]),
-                theirs.time if theirs else "",
-                _exponent(measured["memory_exponent"]),
-                theirs.space if theirs else "",
-            )
-        )
-    header = (
-        "attention",
-        f"N = {table_size['tokens']}, batch {table_size['batch']}",
-        *(f"N = {tokens:,}" for tokens in scaling["lengths"]),
-        "exponent of time",
-        "paper",
-        "exponent of memory",
-        "paper",
-    )
-    return Table(
-        header,
-        rows,
-        "Table VII: time and memory of the mechanisms",
+    size, scaling, rows = costs["table_size"], costs["scaling"], []
+    for arm, measured in scaling["arms"].items():
+        at_size, theirs = size["arms"][arm], paper.MECHANISMS.get(arm)
+        cells = [f"{at_size['median_s'] * 1e3:.1f} ms, {at_size['temporary_bytes'] / 1e6:.1f} MB"]
+        cells += [_cost(measured, str(tokens)) for tokens in scaling["lengths"]]
+        cells += [_exponent(measured["exponent"]), theirs.time if theirs else ""]
+        cells += [_exponent(measured["memory_exponent"]), theirs.space if theirs else ""]
+        rows.append(((ARMS | BASELINES)[arm].label, *cells))
+    first, *_, last = scaling["lengths"]
+    lengths = " | ".join(f"N = {tokens:,}" for tokens in scaling["lengths"])
+    header = f"attention | N = {size['tokens']}, batch {size['batch']} | {lengths}"
+    header += " | exponent of time | paper | exponent of memory | paper"
+    note = (
         f"Attention core, forward and backward, float32; medians of {costs['repeats']} rounds, all mechanisms in turn, "
-        f"and the peak of temporary memory of the compiled program. Table size: {table_size['heads']} heads of "
-        f"{table_size['head_dim']}; over the length: one head of {scaling['head_dim']}, batch 1. Exponents from "
-        f"{scaling['lengths'][0]:,} to {scaling['lengths'][-1]:,} tokens. QAMA is annealed in software; the paper's "
-        "T_sol is of an optical machine. Its O(n²) for Reformer is not that paper's O(n log n).",
+        f"and the peak of temporary memory of the compiled program. Table size: {size['heads']} heads of "
+        f"{size['head_dim']}; over the length: one head of {scaling['head_dim']}, batch 1. Exponents from {first:,} to "
+        f"{last:,} tokens. QAMA is annealed in software; the paper's T_sol is of an optical machine. Its O(n²) for "
+        "Reformer is not that paper's O(n log n)."
     )
+    return Table(tuple(header.split(" | ")), rows, "Table VII: time and memory of the mechanisms", note)
 
 
-def _cost(measured: dict[str, Any], tokens: int) -> str:
-    seconds, memory = measured["seconds"].get(str(tokens)), measured["temporary_bytes"].get(str(tokens))
+def _cost(measured: dict[str, Any], tokens: str) -> str:
+    seconds, memory = measured["seconds"].get(tokens), measured["temporary_bytes"].get(tokens)
     if memory is None:
         return ""
     time = "not run" if seconds is None else f"{seconds['median_s'] * 1e3:,.0f} ms"

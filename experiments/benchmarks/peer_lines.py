@@ -16,22 +16,17 @@ def lines_of(path: Path) -> ResultLines:
 
 def attention_table() -> Table:
     """Time per attention problem to a mean gap of 0.3 %, ours and that of each peer."""
-    rows = []
-    for line in _of_part("attention"):
+    rows, lines = [], _of_part("attention")
+    for line in lines:
         contestants = line["contestants"]
         ours = contestants[line["ours"]]
-        row = {
-            "(H, N, D)": str(tuple(line["shape"])),
-            "problems": str(line["problems"]),
-            "ours, µs": f"{line['ours']}, {in_words(ours['settings'])}: {_microseconds(ours)}",
-        }
-        for name, contestant in contestants.items():
-            if "ratio" in contestant:
-                bound, ratio = "" if contestant["reached"] else "> ", contestant["ratio"]
-                times = f"{bound}{ratio:,.{0 if ratio >= 10 else 1}f}×"
-                row[f"{name}, µs"] = f"{bound}{_microseconds(contestant)} ({times})"
-        rows.append(row)
-    return Table.of(rows)
+        cells = f"{line['ours']}, {in_words(ours['settings'])}: {_microseconds(ours)}"
+        for contestant in (row for row in contestants.values() if "ratio" in row):
+            bound, ratio = "" if contestant["reached"] else "> ", contestant["ratio"]
+            cells += f" | {bound}{_microseconds(contestant)} ({bound}{ratio:,.{0 if ratio >= 10 else 1}f}×)"
+        rows.append(f"{tuple(line['shape'])} | {line['problems']} | {cells}")
+    peers = " | ".join(f"{name}, µs" for name, row in lines[0]["contestants"].items() if "ratio" in row)
+    return Table.of(f"(H, N, D) | problems | ours, µs | {peers}", rows)
 
 
 def cuts_table() -> Table:
@@ -39,14 +34,13 @@ def cuts_table() -> Table:
     rows = []
     for line in _of_part("cuts"):
         best = line["best"]
-        if best is None:
-            spent = sum(trial["runs"] * trial["run_s"] for trial in line["trials"])
-            cells = ("all tried", "0%", f"not in {spent:.0f} s")
-        else:
+        spent = sum(trial["runs"] * trial["run_s"] for trial in line["trials"])
+        cells = f"all tried | 0% | not in {spent:.0f} s"
+        if best is not None:
             share = f"{best['success_share']:.0%} of {best['runs']}"
-            cells = (in_words(best["settings"]), share, f"{best['time_to_solution_s']:.2f} s")
-        rows.append((line["instance"], line["solver"], *cells))
-    return Table(("instance", "solver", "settings", "successful runs", "time to solution"), rows)
+            cells = f"{in_words(best['settings'])} | {share} | {best['time_to_solution_s']:.2f} s"
+        rows.append(f"{line['instance']} | {line['solver']} | {cells}")
+    return Table.of("instance | solver | settings | successful runs | time to solution", rows)
 
 
 def in_words(settings: dict[str, Any]) -> str:

@@ -77,7 +77,6 @@ def measure(shape: tuple[int, int, int], count: int, seed: int, reads: int, step
     before, after = (row[name]["mean_loss"] for name in MACHINES)
     row["remaining_share"] = after / before
     row["target_met"] = after <= max(_LARGEST_SHARE * before, _LARGEST_LOSS)
-    print(f"{shape}: loss {before:.4%} -> {after:.4%}, {'met' if row['target_met'] else 'missed'}", flush=True)
     return row
 
 
@@ -87,16 +86,11 @@ def table() -> Table:
     for row in load("benchmark_precision")["rows"]:
         for arm in (row[name] for name in MACHINES):
             fewest, _, most = arm["auxiliary_spins"]
-            rows.append(
-                {
-                    "(H, N, D)": str(tuple(row["shape"])),
-                    "auxiliary spins": f"{fewest:.0f}" if fewest == most else f"{fewest:.0f} to {most:.0f}",
-                    "couplings at 0": f"{arm['zeroed_share']:.0%}",
-                    "energy lost to rounding": f"{arm['mean_loss']:.3%}",
-                    "gap of `SimulatedMachine`": f"{arm['machine_mean_gap']:.2%}",
-                }
-            )
-    return Table.of(rows)
+            spins = f"{fewest:.0f}" if fewest == most else f"{fewest:.0f} to {most:.0f}"
+            lost = f"{arm['zeroed_share']:.0%} | {arm['mean_loss']:.3%} | {arm['machine_mean_gap']:.2%}"
+            rows.append(f"{tuple(row['shape'])} | {spins} | {lost}")
+    header = "(H, N, D) | auxiliary spins | couplings at 0 | energy lost to rounding | gap of `SimulatedMachine`"
+    return Table.of(header, rows)
 
 
 def main() -> None:

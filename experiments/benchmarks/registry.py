@@ -1,6 +1,7 @@
 """All tables of benchmarks by their places in the README. To add one, write its file and name its table here."""
 
 from collections.abc import Callable
+from functools import partial
 
 from experiments.benchmarks import (
     command_line,
@@ -19,6 +20,7 @@ from experiments.benchmarks import (
     time_to_solution,
     token_kinds,
 )
+from experiments.benchmarks.general_lines import table_of
 from experiments.tables import Table
 
 TABLES: dict[str, Callable[[], Table]] = {
@@ -30,11 +32,11 @@ TABLES: dict[str, Callable[[], Table]] = {
     "peers": peer_lines.attention_table,
     "cuts": peer_lines.cuts_table,
     "sweep": sweep.table,
-    "general_cuts": equal_time.table,
-    "general_sweeps": sparse_sweep.table,
-    "general_optima": small_optima.table,
-    "general_tts": time_to_solution.table,
-    "general_file": command_line.table,
+    "general_cuts": partial(table_of, "cuts", equal_time.make_table),
+    "general_sweeps": partial(table_of, "sweeps", sparse_sweep.make_table),
+    "general_optima": partial(table_of, "optima", small_optima.make_table),
+    "general_tts": partial(table_of, "tts", time_to_solution.make_table),
+    "general_file": partial(table_of, "file", command_line.make_table),
     "softmax": layer.softmax_table,
     "scaling": layer.scaling_table,
     "drop_in": drop_in.table,

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from experiments.benchmarks.cores import SOLVER
 from experiments.benchmarks.harness import make_parser, write_rows
-from experiments.benchmarks.layer import SOLVER
 from experiments.result_files import load
 from experiments.tables import Table
 from experiments.timing import interleave, summary
@@ -109,32 +109,19 @@ def measure(
         }
         for (name, way), seconds in interleave(calls, repeats).items():
             rows[name]["seconds_per_problem"][way] = {k: v / batch for k, v in summary(seconds).items()}
-    for name, row in rows.items():
-        gap = f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%}"
-        times = (f"{t['median_s'] * 1e6:.0f} µs (batch {b})" for b, t in row["seconds_per_problem"].items())
-        print(f"{shape}, {name}: mean gap {gap}, {', '.join(times)} a problem", flush=True)
     return list(rows.values())
 
 
 def table() -> Table:
     """Gap and time of bifurcation with each number of steps."""
-    result = load("benchmark_solver")
-    rows = []
+    result, rows = load("benchmark_solver"), []
     for row in result["rows"]:
-        times = row["seconds_per_problem"]
-        rows.append(
-            {
-                "(H, N, D)": str(tuple(row["shape"])),
-                "bifurcation": row["solver"],
-                "problems": str(row["problems"]),
-                "mean gap ± standard error": f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%}",
-                "at the reference": f"{row['share_at_reference']:.0%}",
-                f"µs a problem, batch {' / '.join(times)} of {result['part']}": " / ".join(
-                    f"{time['median_s'] * 1e6:.0f}" for time in times.values()
-                ),
-            }
-        )
-    return Table.of(rows)
+        gap = f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%} | {row['share_at_reference']:.0%}"
+        times = " / ".join(f"{time['median_s'] * 1e6:.0f}" for time in row["seconds_per_problem"].values())
+        rows.append(f"{tuple(row['shape'])} | {row['solver']} | {row['problems']} | {gap} | {times}")
+    header = "(H, N, D) | bifurcation | problems | mean gap ± standard error | at the reference"
+    batches = " / ".join(result["rows"][0]["seconds_per_problem"])
+    return Table.of(f"{header} | µs a problem, batch {batches} of {result['part']}", rows)
 
 
 def _rows(options: argparse.Namespace, annealed: dict[str, list[float]]) -> Iterator[dict[str, Any]]:

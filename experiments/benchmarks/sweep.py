@@ -61,26 +61,16 @@ def measure(shape: tuple[int, int, int], batch: int, sweeps: int, repeats: int) 
     per_sweep = {name: (seconds[f"{name} {sweeps}"] - seconds[f"{name} 1"]) / ((sweeps - 1) * batch) for name in forms}
     ratio = float(np.median(per_sweep["dense"]) / np.median(per_sweep["low_rank"]))
     row = {"shape": list(shape), "batch": batch, "sweeps": sweeps, "dense_over_low_rank": ratio}
-    row |= {f"{name}_s": float(np.median(values)) for name, values in per_sweep.items()}
-    times = f"low-rank {row['low_rank_s'] * 1e6:.1f} µs a sweep and problem, dense {row['dense_s'] * 1e6:.1f} µs"
-    print(f"{shape}, batch {batch}: {times}, ratio {ratio:.1f}", flush=True)
-    return row
+    return row | {f"{name}_s": float(np.median(values)) for name, values in per_sweep.items()}
 
 
 def table() -> Table:
     """Time of a sweep with low-rank couplings and with matrices."""
-    return Table.of(
-        [
-            {
-                "(H, N, D)": str(tuple(row["shape"])),
-                "batch": str(row["batch"]),
-                "low-rank, µs a sweep and problem": f"{row['low_rank_s'] * 1e6:,.0f}",
-                "matrices, µs": f"{row['dense_s'] * 1e6:,.0f}",
-                "ratio": f"{row['dense_over_low_rank']:.1f}",
-            }
-            for row in load("benchmark_sweep")["rows"]
-        ]
-    )
+    rows = []
+    for row in load("benchmark_sweep")["rows"]:
+        times = f"{row['low_rank_s'] * 1e6:,.0f} | {row['dense_s'] * 1e6:,.0f}"
+        rows.append(f"{tuple(row['shape'])} | {row['batch']} | {times} | {row['dense_over_low_rank']:.1f}")
+    return Table.of("(H, N, D) | batch | low-rank, µs a sweep and problem | matrices, µs | ratio", rows)
 
 
 def main() -> None:

@@ -7,13 +7,13 @@ differ in their random numbers alone.
 
 import dataclasses
 import time
+from functools import partial
 
 import jax
 import numpy as np
 import scipy.stats
 
 from experiments.benchmarks import instances
-from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 from qama_jax import Ising, IteratedAnnealing, SimulatedAnnealing, SimulatedBifurcation, auto_solver, solve
@@ -46,33 +46,28 @@ def candidates(problem: Ising, runs: int) -> list[Solver]:
 
 def measure(found: instances.Found, lines: ResultLines, runs: int, seed: int) -> None:
     """Adds the graphs and settings that the file lacks."""
-    for name, (problem, best) in found.items():
-        for solver in candidates(problem, runs):
-            header = {"part": "tts", "name": f"{name} {solver!r}", "seed": seed}
-            if lines.find(header) is not None:
-                continue
-            compiled = jax.jit(solve, static_argnums=2).lower(jax.random.key(seed), problem, solver).compile()
-            start = time.perf_counter()
-            energies = np.asarray(compiled(jax.random.key(seed), problem).read_energies)
-            seconds = (time.perf_counter() - start) / runs
-            successes = int(np.sum(energies <= best))
-            low, high = scipy.stats.binomtest(successes, runs).proportion_ci(0.95)
-            tts99_s = _time_to_solution(seconds, successes / runs)
-            lines.add(
-                header
-                | {
-                    "graph": name,
-                    "solver": repr(solver),
-                    "best": -best,
-                    "best_found": -float(energies.min()),
-                    "runs": runs,
-                    "successes": successes,
-                    "run_s": seconds,
-                    "tts99_s": tts99_s,
-                    "interval_s": [_time_to_solution(seconds, float(share)) for share in (high, low)],
-                }
-            )
-            print(f"{header['name']}: {successes} of {runs}, TTS99 {tts99_s} s", flush=True)
+    for name, instance in found.items():
+        for solver in candidates(instance[0], runs):
+            header = {"part": "tts", "name": f"{name} {solver!r}", "graph": name, "solver": repr(solver), "seed": seed}
+            lines.fill(header, partial(_time, *instance, solver, runs, seed))
+
+
+def _time(problem: Ising, best: float, solver: Solver, runs: int, seed: int) -> Result:
+    compiled = jax.jit(solve, static_argnums=2).lower(jax.random.key(seed), problem, solver).compile()
+    start = time.perf_counter()
+    energies = np.asarray(compiled(jax.random.key(seed), problem).read_energies)
+    seconds = (time.perf_counter() - start) / runs
+    successes = int(np.sum(energies <= best))
+    low, high = scipy.stats.binomtest(successes, runs).proportion_ci(0.95)
+    return {
+        "best": -best,
+        "best_found": -float(energies.min()),
+        "runs": runs,
+        "successes": successes,
+        "run_s": seconds,
+        "tts99_s": _time_to_solution(seconds, successes / runs),
+        "interval_s": [_time_to_solution(seconds, float(share)) for share in (high, low)],
+    }
 
 
 def make_table(lines: list[Result]) -> Table:
@@ -82,22 +77,10 @@ def make_table(lines: list[Result]) -> Table:
         own = [line for line in lines if line["graph"] == graph]
         line = min(own, key=lambda line: float("inf") if line["tts99_s"] is None else line["tts99_s"])
         low, high = (_seconds(seconds) for seconds in line["interval_s"])
-        rows.append(
-            {
-                "graph": graph,
-                "best known": f"{line['best']:,.0f}",
-                "fastest of the settings tried": f"`{line['solver']}`",
-                "successes": f"{line['successes']} of {line['runs']}",
-                "TTS99, s": _seconds(line["tts99_s"]),
-                "95 % interval": f"{low} to {high}",
-            }
-        )
-    return Table.of(rows, note=_PUBLISHED)
-
-
-def table() -> Table:
-    """Of the result file."""
-    return table_of("tts", make_table)
+        found = f"{line['successes']} of {line['runs']} | {_seconds(line['tts99_s'])} | {low} to {high}"
+        rows.append(f"{graph} | {line['best']:,.0f} | `{line['solver']}` | {found}")
+    header = "graph | best known | fastest of the settings tried | successes | TTS99, s | 95 % interval"
+    return Table.of(header, rows, note=_PUBLISHED)
 
 
 def _seconds(value: float | None) -> str:

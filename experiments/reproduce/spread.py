@@ -32,10 +32,10 @@ def mean_and_spread(values: Seeds, form: str = ".1f") -> str:
     return f"{text} ± {statistics.stdev(values.values()):.1f}" if len(values) > 1 else text
 
 
-def accuracy_cells(results: Sequence[Result]) -> dict[str, str]:
-    """Of the runs of one row that differ in the seed alone, by the names of the columns."""
-    seeds = {measure: by_seed(results, lambda _: "row", measure)["row"] for measure in ("last", "best")}
-    return {f"{measure} epoch": mean_and_spread(values) for measure, values in seeds.items()}
+def last_and_best(results: Sequence[Result], unit: str = "") -> str:
+    """Two cells: of the runs of one row, which differ in the seed alone, the accuracies after both epochs."""
+    seeds = (by_seed(results, lambda _: "row", measure)["row"] for measure in ("last", "best"))
+    return " | ".join(f"{mean_and_spread(values)}{unit}" for values in seeds)
 
 
 def training_of(results: Sequence[Result]) -> str:

@@ -49,11 +49,12 @@ def table(results: Results) -> Table | None:
             if arm == "qama" and loss:
                 losses += loss
                 published = [ours - others for ours, others in zip(theirs["qama"], theirs["softmax"], strict=True)]
-            rows.append((dataset, "qama, window" if arm == "window" else arm, *cells, _both(loss), _both(published)))
+            label = "qama, window" if arm == "window" else arm
+            rows.append(f"{dataset} | {label} | {' | '.join(cells)} | {_both(loss)} | {_both(published)}")
         words = load("bag_of_words")["accuracy"].get(dataset)
         if softmax[0] and words is not None:
             loss = [100 * words - mean(others) for others in softmax]
-            rows.append((dataset, "bag of words", f"{100 * words:.1f}", "", f"{100 * words:.1f}", "", _both(loss), ""))
+            rows.append(f"{dataset} | bag of words | {100 * words:.1f} |  | {100 * words:.1f} |  | {_both(loss)} | ")
     note = "Test accuracy in per cent; differences in points."
     if losses:
         verdict = "within" if min(losses) >= -paper.LARGEST_LOSS else "beyond"
@@ -61,9 +62,9 @@ def table(results: Results) -> Table | None:
             f" QAMA against softmax is at worst {min(losses):+.1f}, {verdict} the {paper.LARGEST_LOSS} points that the "
             "paper loses at most."
         )
-    of_measures = [(f"{measure} epoch", "paper (difference)") for measure in _MEASURES]
-    header = ("data set", "attention", *of_measures[0], *of_measures[1], "− softmax, last / best", "paper")
-    return Table(header, rows, "Table III: test accuracy", note)
+    measures = " | ".join(f"{measure} epoch | paper (difference)" for measure in _MEASURES)
+    header = f"data set | attention | {measures} | − softmax, last / best | paper"
+    return Table.of(header, rows, "Table III: test accuracy", note)
 
 
 def _both(values: list[float]) -> str:

@@ -26,19 +26,14 @@ def table(results: Results) -> Table | None:
         for row in load("benchmark_readout_cost")["against_softmax"]
         if row["head_dim"] == 64
     }
-    rows = [
-        {
-            "`readout=`": label,
-            "cost": cost,
-            "time, N = 256": f"{shares[256][name]:.2f}" if name else "",
-            "N = 4,096": f"{shares[4096][name]:.2f}" if name else "",
-            "MNIST, 1 block": readouts.mean_accuracy(results, "mnist-1", arm),
-            "2 blocks": readouts.mean_accuracy(results, "mnist-2", arm),
-        }
-        for label, cost, name, arm in _CHOICE
-    ]
+    rows = []
+    for label, cost, name, arm in _CHOICE:
+        times = (f"{shares[tokens][name]:.2f}" if name else "" for tokens in (256, 4096))
+        accuracies = (readouts.mean_accuracy(results, case, arm) for case in ("mnist-1", "mnist-2"))
+        rows.append(f"{label} | {cost} | {' | '.join(times)} | {' | '.join(accuracies)}")
+    header = "`readout=` | cost | time, N = 256 | N = 4,096 | MNIST, 1 block | 2 blocks"
     note = "Forward and backward, softmax = 1, heads of 64, on CPU; accuracy after 5 epochs of 12,500 images."
-    return Table.of(rows, "Read-outs: which to choose", note)
+    return Table.of(header, rows, "Read-outs: which to choose", note)
 
 
 STUDY = Study("choice", table=table)

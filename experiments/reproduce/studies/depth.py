@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from experiments.reproduce.budgets import Amount, Budget
-from experiments.reproduce.spread import accuracy_cells
+from experiments.reproduce.spread import last_and_best
 from experiments.reproduce.study import Results, Study, make_run
 from experiments.tables import Table
 from experiments.train.run import Run
@@ -27,10 +27,9 @@ def table(results: Results) -> Table | None:
         for arm in _ARMS:
             own = [r for r in results["depth"] if (r["model"]["depth"], r["arm"]) == (depth, arm)]
             if own:
-                cells = {name: f"{cell}%" for name, cell in accuracy_cells(own).items()}
-                parameters = f"{own[0]['parameters']:,}"
-                rows.append({"blocks": str(depth), "attention": arm} | cells | {"parameters": parameters})
-    return Table.of(rows, "Depth: CIFAR-10 with one block and two") if rows else None
+                rows.append(f"{depth} | {arm} | {last_and_best(own, '%')} | {own[0]['parameters']:,}")
+    header = "blocks | attention | last epoch | best epoch | parameters"
+    return Table.of(header, rows, "Depth: CIFAR-10 with one block and two") if rows else None
 
 
 STUDY = Study("depth", runs, table)

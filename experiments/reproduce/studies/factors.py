@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from experiments.attention_arms import ARMS
 from experiments.reproduce.budgets import Amount, Budget
-from experiments.reproduce.spread import accuracy_cells, training_of
+from experiments.reproduce.spread import last_and_best, training_of
 from experiments.reproduce.study import Results, Study, make_run
 from experiments.tables import Table
 from experiments.train.run import Run
@@ -47,9 +47,10 @@ def table(results: Results) -> Table | None:
     for arm, factor in FACTORS.items():
         own = [result for result in results["factors"] if result["arm"] == arm]
         if own:
-            rows.append({"QAMA with one change": factor.label} | accuracy_cells(own))
+            rows.append(f"{factor.label} | {last_and_best(own)}")
     title = "Factors: MNIST with one setting changed at a time"
-    return Table.of(rows, title, training_of(results["factors"])) if rows else None
+    header = "QAMA with one change | last epoch | best epoch"
+    return Table.of(header, rows, title, training_of(results["factors"])) if rows else None
 
 
 STUDY = Study("factors", runs, table)

@@ -46,31 +46,16 @@ def table(results: Results) -> Table | None:
         theirs = paper.MECHANISMS.get(arm)
         published = theirs.accuracies if theirs else paper.Accuracies(None, None)
         softmax = best.get("softmax", {})
-        rows.append(
-            (
-                one_of[arm]["baseline"] or (ARMS | BASELINES)[arm].label,
-                f"{one_of[arm]['parameters']:,}",
-                mean_and_spread(last[arm]),
-                beside(last[arm], published.last),
-                mean_and_spread(best[arm]),
-                beside(best[arm], published.best),
-                "" if arm == "softmax" else paired_difference(best[arm], softmax),
-                f"{_published_difference(arm):+.1f}" if theirs and arm != "softmax" else "",
-                _within(arm, differences(best[arm], softmax)) if arm in BASELINES else "",
-            )
-        )
-    header = (
-        "attention",
-        "parameters",
-        "last epoch",
-        "paper (difference)",
-        "best epoch",
-        "paper (difference)",
-        "− softmax, best",
-        "paper",
-        f"loss within {_TOLERANCE:.0f} points or the paper's",
-    )
-    return Table(header, rows, "Table VII: attention mechanisms on CIFAR-10", training_note(own))
+        reached = f"{mean_and_spread(last[arm])} | {beside(last[arm], published.last)}"
+        reached += f" | {mean_and_spread(best[arm])} | {beside(best[arm], published.best)}"
+        against = "" if arm == "softmax" else paired_difference(best[arm], softmax)
+        stated = f"{_published_difference(arm):+.1f}" if theirs and arm != "softmax" else ""
+        within = _within(arm, differences(best[arm], softmax)) if arm in BASELINES else ""
+        label = one_of[arm]["baseline"] or (ARMS | BASELINES)[arm].label
+        rows.append(f"{label} | {one_of[arm]['parameters']:,} | {reached} | {against} | {stated} | {within}")
+    accuracies = "last epoch | paper (difference) | best epoch | paper (difference) | − softmax, best | paper"
+    header = f"attention | parameters | {accuracies} | loss within {_TOLERANCE:.0f} points or the paper's"
+    return Table.of(header, rows, "Table VII: attention mechanisms on CIFAR-10", training_note(own))
 
 
 def _published_difference(arm: str) -> float:

@@ -88,22 +88,17 @@ def table(results: Results) -> Table | None:
             found = accuracy.get((case, arm))
             if found:
                 softmax, control = (accuracy.get((case, other), {}) for other in ("softmax", f"{arm}-importance"))
-                rows.append(
-                    {
-                        "data": described.label,
-                        "attention": layer.label,
-                        "accuracy": mean_and_spread(found),
-                        "seeds": str(len(found)),
-                        "− softmax": "" if arm == "softmax" else mean_and_spread(differences(found, softmax), "+.1f"),
-                        "− importance alone": mean_and_spread(differences(found, control), "+.1f"),
-                    }
-                )
+                against = "" if arm == "softmax" else mean_and_spread(differences(found, softmax), "+.1f")
+                alone = mean_and_spread(differences(found, control), "+.1f")
+                seeds = f"{mean_and_spread(found)} | {len(found)}"
+                rows.append(f"{described.label} | {layer.label} | {seeds} | {against} | {alone}")
     if not rows:
         return None
     one_of = {result["case"]: result for result in results["readouts"]}
     note = "Per cent and points, mean ± standard deviation over the seeds; differences are of runs with the same seed. "
     note += " ".join(_settings(one_of[case], described) for case, described in CASES.items() if case in one_of)
-    return Table.of(rows, "Read-outs: test accuracy after the last epoch", note)
+    header = "data | attention | accuracy | seeds | − softmax | − importance alone"
+    return Table.of(header, rows, "Read-outs: test accuracy after the last epoch", note)
 
 
 def mean_accuracy(results: Results, case: str, arm: str) -> str:

@@ -13,7 +13,7 @@ from experiments.data.dataset import Dataset
 from experiments.look import hamiltonians
 from experiments.reproduce.budgets import Amount, Budget
 from experiments.reproduce.queue import Places, trained
-from experiments.reproduce.spread import accuracy_cells, training_of
+from experiments.reproduce.spread import last_and_best, training_of
 from experiments.reproduce.study import Results, Study, make_run
 from experiments.result_files import Result
 from experiments.tables import Table
@@ -73,14 +73,12 @@ def table(results: Results) -> Table | None:
         own = [result for result in results["steps"] if result["arm"] == str(steps)]
         if own:
             gap = statistics.mean(result["gap"]["mean"] for result in own)
-            rows.append(
-                {"steps": str(steps), "mean gap to the best of 64 reads of 200 steps": f"{gap:.2%}"}
-                | accuracy_cells(own)
-            )
+            rows.append(f"{steps} | {gap:.2%} | {last_and_best(own)}")
     if not rows:
         return None
+    header = "steps | mean gap to the best of 64 reads of 200 steps | last epoch | best epoch"
     title = "Solver budget: CIFAR-10 with fewer and more steps of bifurcation"
-    return Table.of(rows, title, training_of(results["steps"]))
+    return Table.of(header, rows, title, training_of(results["steps"]))
 
 
 STUDY = Study("steps", runs, table, carry_out=train_and_measure)
