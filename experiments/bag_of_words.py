@@ -28,6 +28,9 @@ def table() -> Table:
     return Table.of("data set | TF-IDF and logistic regression", rows)
 
 
+TABLES = {"words": table}
+
+
 def main() -> None:
     """Fits both data sets and writes the result file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -235,6 +235,9 @@ def table() -> Table:
     return Table.of(f"solver | images | accuracy | output of the label | {times}", rows, note=note)
 
 
+TABLES = {"hardware": table}
+
+
 def main() -> None:
     """Runs the command line; errors of the user are one line."""
     options = parse_arguments()

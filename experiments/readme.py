@@ -22,7 +22,7 @@ def with_tables(text: str, output: Path = RESULTS / "reproduce") -> str:
     """`text` with every table replaced by the one of the result files; those of the studies are in `output`."""
     results = read_results(output)
     of_studies = {study.name: study.table for study in studies.STUDIES}
-    others = benchmarks.TABLES | {"words": bag_of_words.table, "hardware": hardware.table}
+    others = benchmarks.TABLES | bag_of_words.TABLES | hardware.TABLES
 
     def replace(match: re.Match) -> str:
         name = match[2]

@@ -391,9 +391,8 @@ def test_command_line():
 
 NEW_STUDY = """
 import dataclasses
-from experiments.reproduce.spread import accuracy_cells
-from experiments.reproduce.study import Study
-from experiments.tables import Table
+from experiments.reproduce.spread import last_and_best
+from experiments.reproduce.study import Study, Table
 from test_reproduce import TINY
 
 def runs(budget, seed):
@@ -403,8 +402,8 @@ def runs(budget, seed):
             training=training)
 
 def table(results):
-    rows = [{"blocks": line["case"]} | accuracy_cells([line]) for line in results["blocks"]]
-    return Table.of(rows, "Blocks") if rows else None
+    rows = [f"{line['case']} | {last_and_best([line])}" for line in results["blocks"]]
+    return Table.of("blocks | last epoch | best epoch", rows, "Blocks") if rows else None
 
 STUDY = Study("blocks", runs, table)
 """

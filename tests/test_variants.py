@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import paper
 from experiments.attention_arms import BASELINES, WINDOWS
 from experiments.benchmarks import mechanism_cost
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
 from experiments.reproduce.budgets import BUDGETS, IMAGES
-from experiments.reproduce.curves import ARMS, panels
+from experiments.reproduce.curves import ARMS
 from experiments.reproduce.queue import Places, estimate, results_of
 from experiments.reproduce.spread import paired_difference
 from experiments.reproduce.studies import claims, heads, lengths, mechanisms
@@ -136,7 +135,7 @@ def test_table_iv_against_hand_calculation():
     # The paper's own figures: the mean Δ of its printed columns.
     assert "printed figures have 1.53 % and 3.32 %" in table.note
     assert "mnist 100 training images, 5 epochs" in table.note
-    curves = panels(heads.accuracy(lines), HEADS, lambda _, heads: heads, paper.HEADS)["mnist"]
+    curves = heads.SWEEP.panels(heads.with_none(results(heads=lines)))["mnist"]
     assert list(curves["softmax"].places) == [2]
     assert list(curves["none"].places) == [1, 2, 4, 8]
     np.testing.assert_allclose(curves["softmax"].values, [[95.0, 96.0]])

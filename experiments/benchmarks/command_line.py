@@ -8,6 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 
@@ -72,3 +73,6 @@ def make_table(lines: list[Result]) -> Table:
         seconds = f"{line['seconds']:.1f} | {line['processor_s']:.1f}"
         rows.append(f"{command} | {seconds} | {line['peak_resident_mb']:,.0f} | {cut}")
     return Table.of("command | seconds | of the processor | peak memory, MB | cut", rows)
+
+
+TABLES = {"general_file": partial(table_of, "file", make_table)}

@@ -130,6 +130,9 @@ def table() -> Table:
     return Table.of(f"problem | {of_both} | ours behind", rows)
 
 
+TABLES = {"constrained": table}
+
+
 def main() -> None:
     """Runs all and writes the result file."""
     options = make_parser(__doc__, "benchmark_constrained.json", reads=16, seeds=10).parse_args()

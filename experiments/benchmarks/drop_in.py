@@ -119,6 +119,9 @@ def table() -> Table:
     return Table.of("attention | forward + backward, ms | ratio", rows)
 
 
+TABLES = {"drop_in": table}
+
+
 def main() -> None:
     """Runs the benchmark."""
     options = make_parser(__doc__, "benchmark_drop_in.json", batch=4, repeats=9).parse_args()

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks import instances
+from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 from qama_jax import Ising, search
@@ -106,3 +107,6 @@ def _anneal(bqm: Any, seed: int, limit: float, arm: str) -> tuple[np.ndarray, fl
     seconds = time.perf_counter() - start
     best = samples.first.sample
     return np.array([best[i] for i in range(len(best))]) > 0, seconds, sweeps
+
+
+TABLES = {"general_cuts": partial(table_of, "cuts", make_table)}

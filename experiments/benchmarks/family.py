@@ -121,6 +121,9 @@ def _lines(path: Path) -> ResultLines:
     return ResultLines(path, "part", "solver", "shape", "instance")
 
 
+TABLES = {"family": attention_table, "optima": optima_table}
+
+
 def main() -> None:
     """Runs what the result file does not have yet."""
     parser = make_parser(__doc__, _FILE, repeats=5)

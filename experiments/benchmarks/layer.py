@@ -72,6 +72,9 @@ def scaling_table() -> Table:
     return Table.of("N | forward + backward", rows, note=note)
 
 
+TABLES = {"softmax": softmax_table, "scaling": scaling_table}
+
+
 def main() -> None:
     """Runs all parts and writes the result file."""
     parser = make_parser(__doc__, "benchmark_layer.json", repeats=15)

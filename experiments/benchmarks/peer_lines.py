@@ -54,3 +54,6 @@ def _of_part(part: str) -> list[Result]:
 
 def _microseconds(contestant: dict[str, Any]) -> str:
     return f"{contestant['seconds_per_problem']['median_s'] * 1e6:,.0f}"
+
+
+TABLES = {"peers": attention_table, "cuts": cuts_table}

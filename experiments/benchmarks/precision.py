@@ -93,6 +93,9 @@ def table() -> Table:
     return Table.of(header, rows)
 
 
+TABLES = {"precision": table}
+
+
 def main() -> None:
     """Runs the benchmark."""
     parser = make_parser(__doc__, "benchmark_precision.json", seed=0, problems=16, reads=128, steps=200)

@@ -49,6 +49,9 @@ def scaling_table() -> Table:
     return Table.of(f"read-out | {lengths} | exponent of time | of memory", rows)
 
 
+TABLES = {"readout_cost": cost_table, "readout_scaling": scaling_table}
+
+
 def main() -> None:
     """Runs both parts and writes the result file."""
     repeats = (options := make_parser(__doc__, "benchmark_readout_cost.json", repeats=9).parse_args()).repeats

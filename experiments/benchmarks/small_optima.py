@@ -6,6 +6,7 @@ from functools import partial
 import jax
 
 from experiments.benchmarks import instances
+from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 from qama_jax import Ising, Qubo, auto_solver, search
@@ -38,3 +39,6 @@ def make_table(lines: list[Result]) -> Table:
         f"slowest | {slowest['name']}, {slowest['seconds']:.2f} s",
     ]
     return Table.of("instances of at most 250 bits | ", rows)
+
+
+TABLES = {"general_optima": partial(table_of, "optima", make_table)}

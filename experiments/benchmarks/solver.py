@@ -134,6 +134,9 @@ def _rows(options: argparse.Namespace, annealed: dict[str, list[float]]) -> Iter
         yield from measure(shape, count, annealed[name], options.seed, options.repeats)
 
 
+TABLES = {"solver": table}
+
+
 def main() -> None:
     """Runs the benchmark; annealed reference energies are kept in the result file and used again."""
     numbers = {"seed": 0, "repeats": 15, "reference_reads": 20, "reference_sweeps": 4000}

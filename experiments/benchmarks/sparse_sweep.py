@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from experiments.benchmarks import instances
+from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 from qama_jax import Ising, SimulatedAnnealing, solve
@@ -69,3 +70,6 @@ def _processor_time(run: Callable[[int], Any], sweeps: int) -> float:
     start = time.process_time()
     run(sweeps)
     return time.process_time() - start
+
+
+TABLES = {"general_sweeps": partial(table_of, "sweeps", make_table)}

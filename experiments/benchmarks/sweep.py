@@ -73,6 +73,9 @@ def table() -> Table:
     return Table.of("(H, N, D) | batch | low-rank, µs a sweep and problem | matrices, µs | ratio", rows)
 
 
+TABLES = {"sweep": table}
+
+
 def main() -> None:
     """Runs the benchmark."""
     options = make_parser(__doc__, "benchmark_sweep.json", sweeps=41, repeats=9).parse_args()

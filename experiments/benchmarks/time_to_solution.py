@@ -14,6 +14,7 @@ import numpy as np
 import scipy.stats
 
 from experiments.benchmarks import instances
+from experiments.benchmarks.general_lines import table_of
 from experiments.result_files import Result, ResultLines
 from experiments.tables import Table
 from qama_jax import Ising, IteratedAnnealing, SimulatedAnnealing, SimulatedBifurcation, auto_solver, solve
@@ -90,3 +91,6 @@ def _seconds(value: float | None) -> str:
 def _time_to_solution(seconds: float, share: float) -> float | None:
     """None for never; never below one run."""
     return max(seconds, float(time_to_solution(seconds, share))) if share else None
+
+
+TABLES = {"general_tts": partial(table_of, "tts", make_table)}

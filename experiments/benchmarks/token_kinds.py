@@ -93,6 +93,9 @@ def table() -> Table:
     return Table.of(f"(H, N, D) | tokens | {' | '.join(measured[0]['solvers'])}", rows)
 
 
+TABLES = {"token_kinds": table}
+
+
 def main() -> None:
     """Runs all and writes the result file."""
     options = make_parser(__doc__, "benchmark_token_kinds.json", problems=32).parse_args()

@@ -1,4 +1,4 @@
-"""What a study is: its runs, and the table and figures that are made of their results."""
+"""What a study is: its runs, and the table and figures that are made of their results. All that its file needs."""
 
 import collections
 import dataclasses
@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from experiments.attention_arms import ARMS, BASELINES, WINDOWS, Arm
-from experiments.reproduce.budgets import Amount, Budget
+from experiments.reproduce.budgets import DATASETS, IMAGES, TEXTS, Amount, Budget
 from experiments.reproduce.queue import CarryOut, results_of, train_run
 from experiments.result_files import Result
 from experiments.tables import Table
 from experiments.train.loop import TrainingSettings
 from experiments.train.run import Run
 from qama_jax import WindowReadout
+
+__all__ = ["DATASETS", "IMAGES", "TEXTS", "Amount", "Budget", "Result", "Results", "Run", "Study", "Table"]
+__all__ += ["make_run", "read_results"]
 
 # Of each study, the lines of its result file.
 Results = Mapping[str, list[Result]]
@@ -64,18 +67,8 @@ def make_run(
 ) -> Run:
     """A run as all studies have it: on texts one head and batches of 64, else 8 heads and batches of 128.
 
-    Args:
-      budget: how much is trained.
-      reduced: the amount with a reduced budget.
-      study: see `Run`.
-      case: see `Run`.
-      arm: see `Run`.
-      dataset: see `Run`.
-      seed: of the run.
-      layer: the attention layer; by default the one that the arm is named after.
-      window: of window read-outs; by default that of the data set.
-      micro_batches: parts of a batch, see `TrainingSettings`.
-      **changes: other settings of the run.
+    It trains for `reduced` where the budget leaves that to the study. The layer is by default the one that the arm is
+    named after, and the window that of the data set; `changes` are other settings of the `Run`.
     """
     amount, is_text = budget.of(reduced), dataset in budget.lengths
     settings = {"num_heads": 1, "length": budget.lengths[dataset]} if is_text else {}

@@ -24,7 +24,9 @@ from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
 DATASETS = (*images.NAMES, *text.NAMES)
-ATTENTION = ("qama", "softmax", "linear", "none", *baselines.NAMES)
+# Besides QAMA and the baselines.
+LAYERS: dict[str, AttentionFactory] = {"softmax": nnx.MultiHeadAttention, "linear": LinearAttention, "none": None}
+ATTENTION = ("qama", *LAYERS, *baselines.NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,12 +200,8 @@ class Run:
         return baselines.make_baseline(self.attention, tokens=self.num_tokens(data), seed=self.training.seed)
 
     def _attention(self, data: Dataset) -> AttentionFactory:
-        if self.attention == "none":
-            return None
-        if self.attention == "softmax":
-            return nnx.MultiHeadAttention
-        if self.attention == "linear":
-            return LinearAttention
+        if self.attention in LAYERS:
+            return LAYERS[self.attention]
         if self.attention in baselines.NAMES:
             return self._baseline(data).layer
         solver, readout = self.solver, self.readout

@@ -3,12 +3,9 @@
 from collections.abc import Iterable
 
 from experiments import paper
-from experiments.reproduce.budgets import DATASETS, Amount, Budget
 from experiments.reproduce.spread import beside, by_seed, mean, mean_and_spread
-from experiments.reproduce.study import Results, Study, make_run
+from experiments.reproduce.study import DATASETS, Amount, Budget, Results, Run, Study, Table, make_run
 from experiments.result_files import load
-from experiments.tables import Table
-from experiments.train.run import Run
 
 ARMS = ("none", "linear", "softmax", "qama", "window")
 _EPOCHS = {"mnist": 20, "fashion_mnist": 20, "cifar10": 15, "imdb": 4, "sst2": 5}

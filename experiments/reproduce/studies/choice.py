@@ -1,9 +1,8 @@
 """Which read-out to choose: what each is, its time as a share of softmax's, and its accuracy."""
 
 from experiments.reproduce.studies import readouts
-from experiments.reproduce.study import Results, Study
+from experiments.reproduce.study import Results, Study, Table
 from experiments.result_files import load
-from experiments.tables import Table
 
 # What it is called, its cost, its name in the benchmark, and its arm.
 _CHOICE = (

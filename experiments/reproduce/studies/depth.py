@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable
 
-from experiments.reproduce.budgets import Amount, Budget
 from experiments.reproduce.spread import last_and_best
-from experiments.reproduce.study import Results, Study, make_run
-from experiments.tables import Table
-from experiments.train.run import Run
+from experiments.reproduce.study import Amount, Budget, Results, Run, Study, Table, make_run
 
 _DEPTHS = (1, 2)
 _ARMS = ("none", "softmax", "qama")

@@ -4,11 +4,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from experiments.attention_arms import ARMS
-from experiments.reproduce.budgets import Amount, Budget
 from experiments.reproduce.spread import last_and_best, training_of
-from experiments.reproduce.study import Results, Study, make_run
-from experiments.tables import Table
-from experiments.train.run import Run
+from experiments.reproduce.study import Amount, Budget, Results, Run, Study, Table, make_run
 from qama_jax import SimulatedBifurcation
 
 

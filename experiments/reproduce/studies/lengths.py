@@ -5,14 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from experiments import paper
-from experiments.figures import draw_variation
-from experiments.reproduce.budgets import IMAGES, Amount, Budget
-from experiments.reproduce.curves import ARMS, HEADER, Accuracies, cells, panels, training_note
-from experiments.reproduce.spread import by_seed
-from experiments.reproduce.study import Results, Study, make_run
-from experiments.result_files import Result
-from experiments.tables import Table
-from experiments.train.run import Run
+from experiments.reproduce.curves import ARMS, Sweep
+from experiments.reproduce.study import IMAGES, Amount, Budget, Results, Run, Study, Table, make_run
 from qama_jax import WindowReadout
 
 # With them 14 × 14 patches of 2 × 2 pixels become the 196, 49, 14, 4 and 1 tokens that the paper prints. The 16 × 16
@@ -27,20 +21,11 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
     """All arms at every length."""
     for dataset in IMAGES:
         for pool in reversed(POOLS):
+            case, window = f"{dataset}-{pool[0]}x{pool[1]}", pooled_window(dataset, pool)
+            model = {"num_heads": _HEADS, "patch_size": _PATCH, "pool": pool}
             for arm in ARMS:
-                yield make_run(
-                    budget,
-                    Amount(5, 12_500),
-                    study="lengths",
-                    case=f"{dataset}-{pool[0]}x{pool[1]}",
-                    arm=arm,
-                    dataset=dataset,
-                    seed=seed,
-                    window=pooled_window(dataset, pool),
-                    num_heads=_HEADS,
-                    patch_size=_PATCH,
-                    pool=pool,
-                )
+                names = {"study": "lengths", "case": case, "arm": arm, "dataset": dataset}
+                yield make_run(budget, Amount(5, 12_500), seed=seed, window=window, **names, **model)
 
 
 def pooled_window(dataset: str, pool: tuple[int, int]) -> WindowReadout:
@@ -54,50 +39,37 @@ def pooled_tokens(dataset: str, pool: tuple[int, int]) -> int:
     return math.prod(_SIDE[dataset] // _PATCH // window for window in pool)
 
 
-def accuracy(results: Iterable[Result]) -> Accuracies:
-    """Best accuracies by data set, pooling and arm."""
-    return by_seed(results, lambda r: (r["dataset"], tuple(r["model"]["pool"]), r["arm"]), "best")
+SWEEP = Sweep(
+    POOLS,
+    of=lambda result: tuple(result["model"]["pool"]),
+    published=paper.POOLS,
+    columns={
+        "pooling": lambda pool, tokens: f"{pool[0]}×{pool[1]}",
+        "length": lambda pool, tokens: tokens,
+        "qubits": lambda pool, tokens: _HEADS * tokens,
+    },
+    place=pooled_tokens,
+    axis="tokens",
+)
 
 
 def table(results: Results) -> Table | None:
     """Beside the paper's."""
-    own = results["lengths"]
-    if not own:
-        return None
-    found = accuracy(own)
-    tokens = {(r["dataset"], tuple(r["model"]["pool"])): r["tokens"] for r in own}
-    rows = [
-        (
-            dataset,
-            f"{pool[0]}×{pool[1]}",
-            str(tokens[dataset, pool]),
-            str(_HEADS * tokens[dataset, pool]),
-            *cells(found, dataset, pool, paper.POOLS),
-        )
-        for dataset in IMAGES
-        for pool in POOLS
-        if (dataset, pool) in tokens
-    ]
     worst = paper.POOLS["cifar10"][1, 1]
     note = (
-        f"{training_note(own)} Patches of 2×2 pixels, their embeddings averaged before the blocks. CIFAR-10 has 16×16 "
-        "of them, which 7 and 14 do not divide; its printed lengths are those of average pooling without padding, "
-        "which leaves out the last two rows and columns. With one token there is nothing to attend to: softmax passes "
-        "the value on, and equation (5) is 0, its one importance being normalised. Windows over 4 tokens are softmax "
-        f"over all. The paper loses {worst.softmax - worst.qama:.1f} points with 256 tokens, where its abstract has "
-        f"{paper.LARGEST_LOSS} at most."
+        "Patches of 2×2 pixels, their embeddings averaged before the blocks. CIFAR-10 has 16×16 of them, which 7 and "
+        "14 do not divide; its printed lengths are those of average pooling without padding, which leaves out the last "
+        "two rows and columns. With one token there is nothing to attend to: softmax passes the value on, and equation "
+        "(5) is 0, its one importance being normalised. Windows over 4 tokens are softmax over all. The paper loses "
+        f"{worst.softmax - worst.qama:.1f} points with 256 tokens, where its abstract has {paper.LARGEST_LOSS} at most."
     )
-    header = ("data set", "pooling", "length", "qubits", *HEADER)
-    return Table(header, rows, "Table V: best accuracy over the length", note)
+    return SWEEP.table(results["lengths"], "Table V: best accuracy over the length", note)
 
 
 def figure(results: Results, folder: Path) -> Mapping[str, Path]:
     """The same, drawn."""
-    if not results["lengths"]:
-        return {}
-    path = folder / "figure7.png"
-    draw_variation(path, panels(accuracy(results["lengths"]), POOLS, pooled_tokens, paper.POOLS), "tokens")
-    return {"Figure 7: best accuracy over the length, mean and standard deviation over the seeds.": path}
+    caption = "Figure 7: best accuracy over the length, mean and standard deviation over the seeds."
+    return SWEEP.figure(results["lengths"], folder / "figure7.png", caption)
 
 
 STUDY = Study("lengths", runs, table, figure, paper_table="V", paper_figures=(7,))

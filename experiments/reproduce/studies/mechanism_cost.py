@@ -2,8 +2,7 @@
 
 from experiments.benchmarks import mechanism_cost
 from experiments.reproduce.studies import mechanisms
-from experiments.reproduce.study import Results, Study
-from experiments.tables import Table
+from experiments.reproduce.study import Results, Study, Table
 
 
 def table(results: Results) -> Table | None:

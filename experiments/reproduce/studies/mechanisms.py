@@ -4,14 +4,10 @@ from collections.abc import Iterable
 
 from experiments import paper
 from experiments.attention_arms import ARMS, BASELINES
-from experiments.reproduce.budgets import Budget
 from experiments.reproduce.curves import training_note
 from experiments.reproduce.spread import Seeds, beside, by_seed, differences, mean, mean_and_spread, paired_difference
 from experiments.reproduce.studies import heads
-from experiments.reproduce.study import Results, Study, make_run
-from experiments.result_files import Result
-from experiments.tables import Table
-from experiments.train.run import Run
+from experiments.reproduce.study import Budget, Result, Results, Run, Study, Table, make_run
 
 _CASE = f"cifar10-{heads.HEADS[-1]}"
 _ARMS_OF_TABLE = ("softmax", "qama", "window", *BASELINES, "linear", "none")

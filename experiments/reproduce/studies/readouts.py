@@ -5,12 +5,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments.attention_arms import ARMS, WINDOWS
-from experiments.reproduce.budgets import Amount, Budget
 from experiments.reproduce.spread import Seeds, by_seed, differences, mean_and_spread
-from experiments.reproduce.study import Results, Study, make_run
-from experiments.result_files import Result
-from experiments.tables import Table
-from experiments.train.run import Run
+from experiments.reproduce.study import Amount, Budget, Result, Results, Run, Study, Table, make_run
 from qama_jax import WindowReadout
 
 _AMOUNTS = {

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from experiments.figures import draw_roc
-from experiments.reproduce.budgets import TEXTS, Budget
 from experiments.reproduce.studies import accuracy
-from experiments.reproduce.study import Results, Study
-from experiments.train.run import Run
+from experiments.reproduce.study import TEXTS, Budget, Results, Run, Study
 
 _ARMS = ("softmax", "qama")
 

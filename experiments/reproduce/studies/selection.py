@@ -10,12 +10,9 @@ from experiments import paper
 from experiments.data.dataset import Dataset
 from experiments.figures import draw_energies, draw_flips, draw_head_masks
 from experiments.look import Look, look_inside
-from experiments.reproduce.budgets import Budget
 from experiments.reproduce.queue import Places, trained
 from experiments.reproduce.studies import accuracy
-from experiments.reproduce.study import Results, Study
-from experiments.result_files import Result
-from experiments.train.run import Run
+from experiments.reproduce.study import Budget, Result, Results, Run, Study
 
 _DOG = 5
 

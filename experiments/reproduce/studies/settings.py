@@ -1,10 +1,8 @@
 """Table I: settings of the runs of Table III."""
 
 from experiments import paper
-from experiments.reproduce.budgets import DATASETS
 from experiments.reproduce.studies import accuracy
-from experiments.reproduce.study import Results, Study
-from experiments.tables import Table
+from experiments.reproduce.study import DATASETS, Results, Study, Table
 
 
 def table(results: Results) -> Table | None:

@@ -6,13 +6,9 @@ from collections.abc import Iterable
 
 from experiments.data.dataset import Dataset
 from experiments.models.controls import FixedSelection
-from experiments.reproduce.budgets import DATASETS, Budget
 from experiments.reproduce.studies import accuracy
-from experiments.reproduce.study import Results, Study
-from experiments.result_files import Result
-from experiments.tables import Table
+from experiments.reproduce.study import DATASETS, Budget, Result, Results, Run, Study, Table
 from experiments.timing import summary
-from experiments.train.run import Run
 from experiments.train.speed import step_seconds
 
 _REPEATS = 9

@@ -11,13 +11,9 @@ from flax import nnx
 from experiments.attention_arms import ARMS
 from experiments.data.dataset import Dataset
 from experiments.look import hamiltonians
-from experiments.reproduce.budgets import Amount, Budget
 from experiments.reproduce.queue import Places, trained
 from experiments.reproduce.spread import last_and_best, training_of
-from experiments.reproduce.study import Results, Study, make_run
-from experiments.result_files import Result
-from experiments.tables import Table
-from experiments.train.run import Run
+from experiments.reproduce.study import Amount, Budget, Result, Results, Run, Study, Table, make_run
 from qama_jax import SimulatedBifurcation, analysis
 from qama_jax.attention import anneal
 from qama_jax.layers.arguments import layer_solver
