@@ -43,9 +43,10 @@ gpu: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench,cuda]'
 	$(RUN) -c "import jax; jax.devices('gpu')"
 	XLA_FLAGS= $(RUN) -m pytest $(addprefix tests/test_,$(addsuffix .py,attention dropout gradient hamiltonian nnx readouts solvers sparse))
-	for name in layer drop_in readouts solver peers; do \
+	for name in layer drop_in readout_cost solver; do \
 		$(RUN) -m experiments.benchmarks.$$name --result experiments/results/gpu/benchmark_$$name.json || exit 1; \
 	done
+	$(RUN) -m experiments.benchmarks.peers --result experiments/results/gpu/benchmark_peers.jsonl
 
 docs: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'
@@ -78,10 +79,10 @@ benchmark-layer: install
 	$(RUN) -m experiments.benchmarks.drop_in
 
 benchmark-readouts: install
-	$(RUN) -m experiments.benchmarks.readouts
+	$(RUN) -m experiments.benchmarks.readout_cost
 
 benchmark-mechanisms: install
-	$(RUN) -m experiments.benchmarks.mechanisms
+	$(RUN) -m experiments.benchmarks.mechanism_cost
 
 benchmark-general: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'

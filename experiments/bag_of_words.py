@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from experiments.data.text import NAMES, read_texts
-from experiments.provenance import provenance, write_json
+from experiments.provenance import provenance
+from experiments.result_files import RESULTS, load, write_json
+from experiments.tables import Table
 
 
 def make_classifier() -> Pipeline:
@@ -20,11 +22,20 @@ def make_classifier() -> Pipeline:
     return make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000))
 
 
+def table() -> Table:
+    """Accuracy on each data set."""
+    rows = (f"{name} | {accuracy:.1%}" for name, accuracy in load("bag_of_words")["accuracy"].items())
+    return Table.of("data set | TF-IDF and logistic regression", rows)
+
+
+TABLES = {"words": table}
+
+
 def main() -> None:
     """Fits both data sets and writes the result file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/bag_of_words.json"))
+    parser.add_argument("--result", type=Path, default=RESULTS / "bag_of_words.json")
     options = parser.parse_args()
     accuracies = {}
     for name in options.datasets:

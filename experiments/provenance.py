@@ -1,18 +1,15 @@
-"""Result files: JSON with what is needed to trust and repeat a figure."""
+"""What is needed to trust and repeat a figure."""
 
+import functools
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import jax
-
-from experiments.train.devices import is_writer
 
 _PACKAGES = ("qama-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 _ROOT = Path(__file__).parent.parent
@@ -28,18 +25,6 @@ def provenance() -> dict[str, Any]:
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "cpu_cores": os.cpu_count(),
     }
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes atomically: an interrupted run leaves the previous file. Of several processes, the first one writes."""
-    if not is_writer():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-    os.replace(file.name, path)
-    path.chmod(0o644)
 
 
 def _program() -> str:
@@ -60,8 +45,9 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache
 def _commit() -> str | None:
-    """The commit, with a + where tracked files have changed since; None outside a git checkout."""
+    """The commit at the start, with a + where tracked files have changed since; None outside a git checkout."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(("git", *arguments), cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()

@@ -20,8 +20,8 @@ from flax import nnx
 
 from experiments.data.images import NAMES
 from experiments.data.prepared import DataNotFoundError
+from experiments.devices import add_cluster_options, is_writer, join_cluster
 from experiments.models.controls import SELECTIONS
-from experiments.train.devices import add_cluster_options, is_writer, join_cluster
 from experiments.train.loop import TrainingSettings
 from experiments.train.run import ATTENTION, Run
 from qama_jax import EnergyReadout, LinearReadout, Readout, SelectedKeysReadout, SimulatedBifurcation, WindowReadout

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.train.devices import batch_mesh
+from experiments.devices import batch_mesh
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "experiments", "vit_cifar.py")
 MODEL = {
@@ -43,6 +43,11 @@ def finish(*processes):
 
 def result(run_dir):
     return json.loads((run_dir / "result.json").read_text())
+
+
+def one_line(path, arm):
+    (line,) = (line for line in map(json.loads, path.read_text().splitlines()) if line["arm"] == arm)
+    return line
 
 
 def free_port():
@@ -86,8 +91,7 @@ def test_the_reproduction_in_two_processes(tmp_path):
     assert "report.html" in first
     assert "report" not in second
     for arm in ("softmax", "qama"):
-        file = f"runs/mnist_{arm}_seed0.json"
-        ours, expected = (json.loads((tmp_path / name / file).read_text()) for name in ("together", "alone"))
+        ours, expected = (one_line(tmp_path / name / "accuracy.jsonl", arm) for name in ("together", "alone"))
         assert (ours["device"]["count"], expected["device"]["count"]) == (2, 1)
         for mine, theirs in zip(ours["epochs"], expected["epochs"], strict=True):
             np.testing.assert_allclose(mine["train_loss"], theirs["train_loss"], rtol=1e-3)
@@ -101,7 +105,7 @@ def test_batches_that_cannot_be_spread(tmp_path):
 
 
 def test_parts_of_batches_that_cannot_be_spread(monkeypatch):
-    monkeypatch.setattr("experiments.train.devices.jax.devices", lambda: ["device"] * 5)
+    monkeypatch.setattr("experiments.devices.jax.devices", lambda: ["device"] * 5)
     with pytest.raises(ValueError, match="batch_size=20 / micro_batches=5 must be a multiple of the 5 devices"):
         batch_mesh(20, micro_batches=5)
     with pytest.raises(ValueError, match="batch_size=32 must be a multiple"):

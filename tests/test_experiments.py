@@ -60,7 +60,7 @@ def test_resumed_run_is_the_same_run(tmp_path):
 
     written = json.loads((tmp_path / "parts" / "result.json").read_text())
     assert written["complete"]
-    assert written["settings"]["seed"] == 0
+    assert written["seed"] == 0
     assert {"commit", "versions", "device", "command", "qama"} <= written.keys()
 
 

@@ -1,5 +1,6 @@
 """What a machine does to a problem: embedding, rounding and the simulated machine, against enumeration in float64."""
 
+import dataclasses
 import doctest
 import functools
 
@@ -481,9 +482,10 @@ class TestOtherMachinesForATrainedModel:
         assert hardware.describe(solver).startswith("CimSolver(SimulatedBackend(SimulatedMachine(")
 
     def test_a_model_that_is_not_trained(self, tmp_path):
-        places = Places(tmp_path, tmp_path / "checkpoints", tmp_path)
-        with pytest.raises(ValueError, match=r"no trained digits_qama; train it by python -m experiments\.reproduce"):
-            hardware.load("digits_qama", self.run, places)
+        places = Places(tmp_path, tmp_path / "work", tmp_path)
+        run = dataclasses.replace(self.run, study="accuracy", case="digits", arm="qama")
+        with pytest.raises(ValueError, match="no trained accuracy/digits_qama_seed0; train it by python -m"):
+            hardware.load_trained(run, places)
 
 
 @pytest.mark.parametrize("documented", [embed, rounding_report, rounding_loss, SimulatedMachine, SimulatedBackend])

@@ -1,5 +1,6 @@
 """Tables IV, V and VII and the paper's comparisons: which runs they are, and their cells by hand."""
 
+import collections
 import dataclasses
 import itertools
 from pathlib import Path
@@ -8,24 +9,24 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.benchmarks.mechanisms import exponent
+from experiments.attention_arms import BASELINES, WINDOWS
+from experiments.benchmarks import mechanism_cost
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
-from experiments.provenance import write_json
-from experiments.reproduce import paper
-from experiments.reproduce.arms import BASELINES, WINDOWS
 from experiments.reproduce.budgets import BUDGETS, IMAGES
-from experiments.reproduce.claims import FAILS, HOLDS, OPEN, Difference, claims_table
-from experiments.reproduce.mechanisms import cost_table, mechanism_results, table_vii
-from experiments.reproduce.queue import Places, estimate
-from experiments.reproduce.readouts import CASES
-from experiments.reproduce.results import read_results
-from experiments.reproduce.speed import measure_step
+from experiments.reproduce.curves import ARMS
+from experiments.reproduce.queue import Places, estimate, results_of
 from experiments.reproduce.spread import paired_difference
-from experiments.reproduce.variants import HEADS, MECHANISMS, POOLS, VARIED, pooled_window, variant_runs
-from experiments.reproduce.variations import heads_accuracy, table_iv, table_v, variation_panels
+from experiments.reproduce.studies import claims, heads, lengths, mechanisms
+from experiments.reproduce.studies.claims import FAILS, HOLDS, OPEN, Difference
+from experiments.reproduce.studies.heads import HEADS
+from experiments.reproduce.studies.lengths import POOLS, pooled_window
+from experiments.reproduce.studies.readouts import CASES
+from experiments.result_files import write_json
+from experiments.timing import exponent
 from experiments.train.loop import TrainingSettings
 from experiments.train.run import Run
+from experiments.train.speed import measure_step
 
 
 def blank(dataset):
@@ -37,32 +38,31 @@ def blank(dataset):
 
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 def test_arms_of_a_row_differ_in_attention_alone(budget):
-    runs = variant_runs(budget, ("VII", "IV", "V"), IMAGES, (0, 1))
-    assert len(runs) == 2 * (3 * (3 * len(HEADS) + 1) + 3 * len(POOLS) * len(VARIED) + len(MECHANISMS))
-    for name, run in runs.items():
-        arm = name.split("_")[-2]
-        row = f"heads_cifar10-8_{arm}" if run.study == "mechanisms" else name.split("_seed")[0]
-        other = runs[f"{row.removesuffix(arm)}softmax_seed{run.training.seed}"]
-        assert dataclasses.replace(run, attention="softmax", readout=other.readout, study=other.study) == other
-    assert {run.attention for run in runs.values()} == {"softmax", "qama", "none", "linear", *BASELINES}
+    runs = {run for study in (mechanisms, heads, lengths) for run in study.runs(budget, 1)}
+    named = {(run.study, run.case, run.arm): run for run in runs}
+    of_heads, of_lengths = 3 * (3 * len(HEADS) + 1), 3 * len(POOLS) * len(ARMS)
+    assert len(named) == len(runs) == of_heads + of_lengths + 1 + len(BASELINES)
+    for (study, case, _), run in named.items():
+        other = named["heads" if study == "mechanisms" else study, case, "softmax"]
+        of_arm = {name: getattr(other, name) for name in ("attention", "readout", "arm", "study")}
+        assert dataclasses.replace(run, **of_arm) == other
+        assert run.training.seed == 1
+    assert {run.attention for run in runs} == {"softmax", "qama", "none", "linear", *BASELINES}
     assert tuple(BASELINES) == baselines.NAMES
-    # A seed is done before the next begins, and Table VII before the others.
-    seeds = [run.training.seed for run in runs.values()]
-    assert seeds == sorted(seeds)
-    assert {run.dataset for run in list(runs.values())[: len(MECHANISMS) + len(VARIED)]} == {"cifar10"}
-    assert list(variant_runs(budget, ("IV",), ("sst2",), (0,))) == []
+    shared = [run.arm for run in mechanisms.runs(budget, 1) if run.study == "heads"]
+    assert sorted(shared) == sorted(ARMS)
 
 
 def test_lengths_are_those_that_the_paper_prints():
     printed = {"cifar10": [256, 64, 16, 4, 1], "mnist": [196, 49, 14, 4, 1], "fashion_mnist": [196, 49, 14, 4, 1]}
-    runs = variant_runs(BUDGETS["paper"], ("V",), IMAGES, (0,))
-    for dataset, lengths in printed.items():
+    runs = {(run.dataset, run.pool, run.arm): run for run in lengths.runs(BUDGETS["paper"], 0)}
+    for dataset, tokens in printed.items():
         data = blank(dataset)
-        for pool, length in zip(POOLS, lengths, strict=True):
-            run = runs[f"lengths_{dataset}-{pool[0]}x{pool[1]}_softmax_seed0"]
+        for pool, length in zip(POOLS, tokens, strict=True):
+            run = runs[dataset, pool, "softmax"]
             assert run.num_tokens(data) == length
-            assert (run.num_heads, run.patch_size, run.pool) == (2, 2, pool)
-    assert runs["lengths_cifar10-2x7_none_seed0"].model_maker(blank("cifar10"))(nnx.Rngs(0)).num_tokens == 16
+            assert (run.num_heads, run.patch_size, run.case) == (2, 2, f"{dataset}-{pool[0]}x{pool[1]}")
+    assert runs["cifar10", (2, 7), "none"].model_maker(blank("cifar10"))(nnx.Rngs(0)).num_tokens == 16
 
 
 def test_windows_of_pooled_images_are_those_of_patches():
@@ -73,37 +73,43 @@ def test_windows_of_pooled_images_are_those_of_patches():
     assert pooled_window("mnist", (2, 7)).radius == 3
 
 
-def test_header_names_study_and_baseline():
-    """What is new stands in the header where it is used, so that older files stay valid."""
+def test_header_says_what_a_run_is():
+    """With the same fields for every run."""
     data = blank("mnist")
-    plain = Run("mnist", "softmax", TrainingSettings()).description(data)
-    assert not {"study", "baseline"} & plain.keys()
-    assert "pool" not in plain["model"]
-    run = Run("mnist", "linformer", TrainingSettings(seed=3), pool=(1, 7), study="lengths").description(data)
-    assert (run["study"], run["baseline"]) == ("lengths", "Linformer(length=7, rank=16)")
-    assert run["model"]["pool"] == (1, 7)
-    assert "seed=3" in Run("mnist", "reformer", TrainingSettings(seed=3)).description(data)["baseline"]
+    names = {"study": "lengths", "case": "mnist-1x7", "arm": "linformer"}
+    header = Run("mnist", "linformer", TrainingSettings(seed=3), pool=(1, 7), **names).header(data)
+    assert {name: header[name] for name in names} == names
+    assert (header["seed"], header["baseline"]) == (3, "Linformer(length=7, rank=16)")
+    assert header["settings"] == {"batch_size": 128, "learning_rate": 1e-3, "micro_batches": 1}
+    assert header["model"]["pool"] == (1, 7)
+    assert "seed=3" in Run("mnist", "reformer", TrainingSettings(seed=3)).header(data)["baseline"]
+    qama = Run("mnist", "qama", TrainingSettings()).header(data)
+    assert qama.keys() == header.keys()
+    assert (qama["qama"]["readout"], qama["qama"]["selection"]) == ("EnergyReadout()", "annealed")
+    assert (qama["baseline"], header["qama"]) == (None, None)
 
 
-def result_of(dataset, attention, best, seed=0, heads=8, pool=(1, 1), window=False, **more):
+def result_of(dataset, arm, best, seed=0, heads=8, pool=(1, 1), **more):
     return {
+        "case": f"{dataset}-{heads}",
+        "arm": arm,
+        "seed": seed,
         "dataset": dataset,
-        "attention": attention,
         "train_examples": 100,
         "test_examples": 10_000,
         "tokens": 49,
         "parameters": 1234,
-        "model": {"num_heads": heads} | ({"pool": list(pool)} if pool != (1, 1) else {}),
-        "qama": {"readout": "WindowReadout()"} if window else None,
-        "settings": {"seed": seed, "epochs": 5},
+        "model": {"num_heads": heads, "pool": list(pool)},
+        "baseline": None,
+        "epochs": 5 * [{}],
         "last_accuracy": best - 0.01,
         "best_accuracy": best,
         **more,
     }
 
 
-def named(results, prefix=""):
-    return {f"{prefix}{index}": result for index, result in enumerate(results)}
+def results(**studies):
+    return collections.defaultdict(list, studies)
 
 
 def test_differences_are_paired():
@@ -114,16 +120,14 @@ def test_differences_are_paired():
 
 
 def test_table_iv_against_hand_calculation():
-    results = named(
-        [
-            result_of("mnist", "softmax", 0.95, heads=2),
-            result_of("mnist", "softmax", 0.96, seed=1, heads=2),
-            result_of("mnist", "qama", 0.93, heads=2),
-            result_of("mnist", "none", 0.90),
-            result_of("mnist", "qama", 0.94, heads=2, window=True),
-        ]
-    )
-    table = table_iv(results)
+    lines = [
+        result_of("mnist", "softmax", 0.95, heads=2),
+        result_of("mnist", "softmax", 0.96, seed=1, heads=2),
+        result_of("mnist", "qama", 0.93, heads=2),
+        result_of("mnist", "none", 0.90),
+        result_of("mnist", "window", 0.94, heads=2),
+    ]
+    table = heads.table(results(heads=lines))
     row = table.rows[1]
     assert row[:7] == ("mnist", "2", "98", "90.0", "95.5 ± 0.7", "97.2 (-1.7)", "93.0")
     assert row[7:] == ("95.2 (-2.2)", "-2.0", "+2.62 %", "+2.06 %", "94.0", "-1.0")
@@ -131,7 +135,7 @@ def test_table_iv_against_hand_calculation():
     # The paper's own figures: the mean Δ of its printed columns.
     assert "printed figures have 1.53 % and 3.32 %" in table.note
     assert "mnist 100 training images, 5 epochs" in table.note
-    curves = variation_panels(heads_accuracy(results.values()), HEADS, lambda _, heads: heads, paper.HEADS)["mnist"]
+    curves = heads.SWEEP.panels(heads.with_none(results(heads=lines)))["mnist"]
     assert list(curves["softmax"].places) == [2]
     assert list(curves["none"].places) == [1, 2, 4, 8]
     np.testing.assert_allclose(curves["softmax"].values, [[95.0, 96.0]])
@@ -139,39 +143,35 @@ def test_table_iv_against_hand_calculation():
 
 
 def test_table_v_against_hand_calculation():
-    results = [
+    lines = [
         result_of("cifar10", "softmax", 0.50, pool=(2, 7)) | {"tokens": 16},
         result_of("cifar10", "qama", 0.49, pool=(2, 7)) | {"tokens": 16},
         result_of("cifar10", "softmax", 0.55) | {"tokens": 256},
     ]
-    table = table_v(named(results))
+    table = lengths.table(results(lengths=lines))
     assert [row[:4] for row in table.rows] == [("cifar10", "1×1", "256", "512"), ("cifar10", "2×7", "16", "32")]
     assert table.rows[1][4:10] == ("", "50.0", "54.9 (-4.9)", "49.0", "51.9 (-2.9)", "-1.0")
     assert "12.7 points with 256 tokens" in table.note
 
 
 def test_table_vii_against_hand_calculation():
-    heads = named(
-        [
-            result_of("cifar10", "softmax", 0.50),
-            result_of("cifar10", "qama", 0.48),
-            result_of("cifar10", "softmax", 0.2, heads=4),
-            result_of("mnist", "softmax", 0.9),
-        ]
-    )
-    mechanisms = {
-        name: result_of("cifar10", name, best, baseline=f"{name}()")
-        for name, best in (("linformer", 0.475), ("bigbird", 0.485))
-    }
-    table = table_vii(mechanism_results(heads, mechanisms))
+    shared = [
+        result_of("cifar10", "softmax", 0.50),
+        result_of("cifar10", "qama", 0.48),
+        result_of("cifar10", "softmax", 0.2, heads=4),
+        result_of("mnist", "softmax", 0.9),
+    ]
+    best = {"linformer": 0.475, "bigbird": 0.485}
+    own = [result_of("cifar10", arm, share, baseline=f"{arm}()") for arm, share in best.items()]
+    table = mechanisms.table(results(heads=shared, mechanisms=own))
     rows = {row[0]: row[1:] for row in table.rows}
     assert list(rows) == ["softmax", "QAMA as published, energies", "bigbird()", "linformer()"]
     assert rows["softmax"] == ("1,234", "49.0", "61.4 (-12.4)", "50.0", "62.0 (-12.0)", "", "", "")
     assert rows["bigbird()"][-3:] == ("-1.5", "-1.0", "yes")
     # 2.6 points is what the paper's Linformer loses.
     assert rows["linformer()"][-3:] == ("-2.5", "-2.6", "yes")
-    mechanisms["linformer"]["best_accuracy"] = 0.47
-    assert table_vii(mechanism_results(heads, mechanisms)).rows[-1][-1] == "no"
+    own[0]["best_accuracy"] = 0.47
+    assert mechanisms.table(results(heads=shared, mechanisms=own)).rows[-1][-1] == "no"
 
 
 def costs(time, memory):
@@ -192,8 +192,9 @@ def costs(time, memory):
     }
 
 
-def test_cost_table():
-    table = cost_table(costs({"qama": 1.1}, {"softmax": 2.0}))
+def test_cost_table(monkeypatch):
+    monkeypatch.setattr(mechanism_cost, "load", lambda name: costs({"qama": 1.1}, {"softmax": 2.0}))
+    table = mechanism_cost.table()
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["softmax"] == ("2.0 ms, 3.0 MB", "1 ms, 1 MB", "not run, 256 MB", "1.00", "O(n²)", "2.00", "O(n²)")
     assert rows["QAMA as published, energies"][3:] == ("1.10", "T_sol", "1.00", "O(n)")
@@ -207,10 +208,16 @@ def test_verdicts_need_two_standard_errors():
     assert Difference("", -0.5, 0.2).at_least(0.0) == FAILS
 
 
-def verdicts(runs=(), heads=(), lengths=(), mechanisms=(), measured=None):
-    groups = (named(group, prefix) for prefix, group in zip("abcd", (runs, heads, lengths, mechanisms), strict=True))
-    table = claims_table(*groups, measured)
+def verdicts(runs=(), heads=(), lengths=(), mechanisms=()):
+    # A run of which no claim speaks, so that there is a table.
+    mechanisms = [*mechanisms, result_of("cifar10", "linear", 0.5)]
+    groups = {"accuracy": list(runs), "heads": list(heads), "lengths": list(lengths), "mechanisms": mechanisms}
+    table = claims.table(results(**groups))
     return {sentence: (verdict, figures) for _, sentence, verdict, figures in table.rows}
+
+
+def cost_verdicts(measured):
+    return {sentence: (verdict, figures) for _, sentence, verdict, figures in claims.cost_claims(measured)}
 
 
 def only(found, word):
@@ -219,7 +226,9 @@ def only(found, word):
 
 
 def test_claims_without_results_are_open():
-    assert {verdict for verdict, _ in verdicts().values()} == {OPEN}
+    of_costs = {claim.sentence for claim in claims.cost_claims(costs({}, {}))}
+    assert {verdict for sentence, (verdict, _) in verdicts().items() if sentence not in of_costs} == {OPEN}
+    assert claims.table(results()) is None
 
 
 def test_claims_follow_the_figures():
@@ -272,33 +281,26 @@ def test_claims_follow_the_figures():
     assert only(verdicts(heads=table, mechanisms=others), "Longformer and Reformer")[0] == FAILS
     assert only(verdicts(heads=table, mechanisms=others), "competitive with")[0] == OPEN
 
-    linear = verdicts(measured=costs({"qama": 1.1}, {"softmax": 2.0}))
+    linear = cost_verdicts(costs({"qama": 1.1}, {"softmax": 2.0}))
     words = ("space is O(n)", "O(n²)", "other mechanisms", "does not depend")
     assert [only(linear, word)[0] for word in words] == [HOLDS, HOLDS, FAILS, OPEN]
-    assert only(verdicts(measured=costs({}, {"softmax": 2.0, "reformer": 1.5})), "space is O(n)")[0] == FAILS
-
-
-def test_study_of_a_run_stands_in_its_header(tmp_path):
-    result = result_of("mnist", "qama", 0.9) | {"complete": True}
-    write_json(tmp_path / "runs" / "any-name.json", result | {"study": "lengths"})
-    write_json(tmp_path / "runs" / "steps_5_seed0.json", result)
-    write_json(tmp_path / "runs" / "heads_x.json", result | {"study": "heads", "complete": False})
-    results = read_results(tmp_path)
-    assert list(results.lengths) == ["any-name"]
-    assert not results.heads
-    assert not results.runs
+    assert only(cost_verdicts(costs({}, {"softmax": 2.0, "reformer": 1.5})), "space is O(n)")[0] == FAILS
 
 
 def test_estimate_counts_what_is_missing(tmp_path, monkeypatch):
     """Three epochs of 1,437 training and 360 test images, which count a third, of 16 tokens."""
     monkeypatch.setattr("experiments.reproduce.queue.measure_step", lambda run, data: 500.0)
-    run = Run("digits", "none", TrainingSettings(epochs=3, batch_size=64), width=16, num_heads=2, patch_size=2)
-    where = Places(tmp_path, tmp_path / "checkpoints", tmp_path / "data")
+    training = TrainingSettings(epochs=3, batch_size=64)
+    run = Run("digits", "none", training, width=16, num_heads=2, patch_size=2, study="a")
+    runs = [dataclasses.replace(run, arm=arm) for arm in ("first", "second")]
+    where = Places(tmp_path, tmp_path / "work", tmp_path / "data")
     hours = 3 * 16 * (1437 + 120) / (16 * 64 / 500) / 3600
-    assert f"2 runs to do, 0.00 G tokens; about {2 * hours:.1f} hours" in estimate({"first": run, "second": run}, where)
-    write_json(where.result("first"), {"epochs": [{}] * 3})
-    assert f"1 runs to do, 0.00 G tokens; about {hours:.1f} hours" in estimate({"first": run, "second": run}, where)
-    assert estimate({"first": run}, where) == "all runs are done"
+    assert f"2 runs to do, 0.00 G tokens; about {2 * hours:.1f} hours" in estimate(runs, where)
+    write_json(where.work / runs[1].name / "result.json", {"epochs": [{}]})
+    assert f"2 runs to do, 0.00 G tokens; about {(1 + 2 / 3) * hours:.1f} hours" in estimate(runs, where)
+    results_of(tmp_path, "a").add(runs[0].header(run.load(tmp_path)) | {"epochs": 3 * [{}]})
+    assert f"1 runs to do, 0.00 G tokens; about {2 / 3 * hours:.1f} hours" in estimate(runs, where)
+    assert estimate(runs[:1], where) == "all runs are done"
 
 
 def test_a_measured_step_is_one_of_the_optimiser(monkeypatch):
@@ -309,7 +311,7 @@ def test_a_measured_step_is_one_of_the_optimiser(monkeypatch):
         calls.setdefault(order.shape[1], []).append(order[first:last].size)
         return state, order
 
-    monkeypatch.setattr("experiments.reproduce.speed.train_steps", record)
+    monkeypatch.setattr("experiments.train.speed.train_steps", record)
     run = Run("digits", "none", TrainingSettings(batch_size=64), width=16, num_heads=2, patch_size=2)
     parts = dataclasses.replace(run, training=TrainingSettings(batch_size=64, micro_batches=4))
     data = run.load(Path())

@@ -5,9 +5,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from experiments.benchmarks.general_lines import table_of
+from experiments.result_files import Result, ResultLines
+from experiments.tables import Table
 
 # Of the process's memory, what Python and the imports take is measured by the first.
 COMMANDS = {
@@ -31,32 +34,45 @@ finally:
 """
 
 
-def measure(file: Path, rows: dict[str, Any], seed: int, save: Callable) -> None:
-    """Adds the commands that `rows` lack."""
+def measure(file: Path, lines: ResultLines, seed: int) -> None:
+    """Adds the commands that the file of results lacks."""
     for label, options in COMMANDS.items():
-        if label in rows:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / "result.json"
-            arguments = ["--version"]
-            if options is not None:
-                arguments = ["solve", str(file), *options.split(), "--seed", str(seed), "--output", str(output)]
-            start = time.perf_counter()
-            process = subprocess.Popen([sys.executable, "-c", _PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
-            printed, _ = process.communicate()
-            seconds = time.perf_counter() - start
-            if process.returncode:
-                raise RuntimeError(f"qama-jax {' '.join(arguments)} failed with status {process.returncode}")
-            processor_s, peak_kb = map(float, printed.splitlines()[-1].split())
-            report = json.loads(output.read_text()) if options is not None else {}
-        rows[label] = {
-            "command": None if options is None else " ".join(["qama-jax solve", file.name, options]).strip(),
-            "seconds": seconds,
-            "processor_s": processor_s,
-            "peak_resident_mb": peak_kb / 1024,
-            "cut": report.get("cut"),
-            "inner_seconds": report.get("seconds"),
-            "seed": seed,
-        }
-        save()
-        print(f"{label}: {seconds:.1f} s, {peak_kb / 1024:.0f} MB, cut {report.get('cut')}", flush=True)
+        lines.fill({"part": "file", "name": label, "seed": seed}, partial(_run, file, options, seed))
+
+
+def _run(file: Path, options: str | None, seed: int) -> Result:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "result.json"
+        arguments = ["--version"]
+        if options is not None:
+            arguments = ["solve", str(file), *options.split(), "--seed", str(seed), "--output", str(output)]
+        start = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-c", _PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
+        printed, _ = process.communicate()
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"qama-jax {' '.join(arguments)} failed with status {process.returncode}")
+        report = json.loads(output.read_text()) if options is not None else {}
+    processor_s, peak_kb = map(float, printed.splitlines()[-1].split())
+    return {
+        "solve": None if options is None else " ".join(["qama-jax solve", file.name, options]).strip(),
+        "seconds": seconds,
+        "processor_s": processor_s,
+        "peak_resident_mb": peak_kb / 1024,
+        "cut": report.get("cut"),
+        "inner_seconds": report.get("seconds"),
+    }
+
+
+def make_table(lines: list[Result]) -> Table:
+    """Time and memory of each command."""
+    rows = []
+    for line in lines:
+        command = f"`{line['solve']}`" if line["solve"] else line["name"]
+        cut = "" if line["cut"] is None else f"{line['cut']:,.0f}"
+        seconds = f"{line['seconds']:.1f} | {line['processor_s']:.1f}"
+        rows.append(f"{command} | {seconds} | {line['peak_resident_mb']:,.0f} | {cut}")
+    return Table.of("command | seconds | of the processor | peak memory, MB | cut", rows)
+
+
+TABLES = {"general_file": partial(table_of, "file", make_table)}

@@ -8,18 +8,19 @@ several seeds, as one best read says little; the best read of each is judged by 
 original model.
 """
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dimod
 import numpy as np
 from dwave.samplers import SimulatedAnnealingSampler
 
-from experiments.provenance import provenance, write_json
+from experiments.benchmarks.harness import make_parser, write_rows
+from experiments.result_files import load
+from experiments.tables import Table
 from qama_jax.dimod import DimodSampler
 
+SAMPLERS = {"ours": DimodSampler(), "dwave-samplers": SimulatedAnnealingSampler()}
 _INSTANCES = 10
 
 
@@ -98,24 +99,45 @@ def best(model: dimod.ConstrainedQuadraticModel, sampler: dimod.Sampler, **setti
     return model.check_feasible(sample), float(model.objective.energy(sample))
 
 
-def main() -> None:
-    """Runs all and writes the result file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reads", type=int, default=16)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_constrained.json"))
-    options = parser.parse_args()
-    samplers = {"ours": DimodSampler(), "dwave-samplers": SimulatedAnnealingSampler()}
-    rows = []
+def measure(reads: int, seeds: int) -> Iterator[dict[str, Any]]:
+    """A row for each problem."""
     for kind, model in problems():
         row: dict[str, Any] = {"kind": kind}
-        for name, sampler in samplers.items():
-            found = [best(model, sampler, num_reads=options.reads, seed=seed) for seed in range(options.seeds)]
+        for name, sampler in SAMPLERS.items():
+            found = [best(model, sampler, num_reads=reads, seed=seed) for seed in range(seeds)]
             row[name] = [{"feasible": feasible, "objective": objective} for feasible, objective in found]
-        rows.append(row)
-        print(kind, {name: np.mean([run["objective"] for run in row[name]]) for name in samplers}, flush=True)
-    result = {"experiment": "benchmark_constrained", **provenance(), "reads": options.reads, "seeds": options.seeds}
-    write_json(options.result, result | {"sampler": samplers["ours"].properties["solver"], "rows": rows})
+        yield row
+
+
+def table() -> Table:
+    """Penalty problems through the dimod sampler: feasible runs, and the objectives of their best reads."""
+    measured = load("benchmark_constrained")["rows"]
+    names = ("ours", "dwave-samplers")
+    rows = []
+    for kind in dict.fromkeys(row["kind"] for row in measured):
+        of_kind = [row for row in measured if row["kind"] == kind]
+        runs = {name: [run for row in of_kind for run in row[name]] for name in names}
+        means = {
+            name: np.array([np.mean([run["objective"] for run in row[name] if run["feasible"]]) for row in of_kind])
+            for name in names
+        }
+        behind = (means["ours"] - means["dwave-samplers"]) / np.mean(np.abs(means["dwave-samplers"]))
+        feasible = " | ".join(f"{sum(run['feasible'] for run in own)} of {len(own)}" for own in runs.values())
+        sums = " | ".join(f"{np.sum(values):,.1f}" for values in means.values())
+        error = np.std(behind, ddof=1) / np.sqrt(len(behind))
+        rows.append(f"{kind} | {feasible} | {sums} | {np.mean(behind):+.1%} ± {error:.1%}")
+    of_both = " | ".join(f"{what}, {name}" for what in ("feasible", "sum of means") for name in names)
+    return Table.of(f"problem | {of_both} | ours behind", rows)
+
+
+TABLES = {"constrained": table}
+
+
+def main() -> None:
+    """Runs all and writes the result file."""
+    options = make_parser(__doc__, "benchmark_constrained.json", reads=16, seeds=10).parse_args()
+    about = {"reads": options.reads, "seeds": options.seeds, "sampler": SAMPLERS["ours"].properties["solver"]}
+    write_rows(options.result, about, measure(options.reads, options.seeds))
 
 
 if __name__ == "__main__":

@@ -6,26 +6,26 @@ The arms take turns in one process, A B A B. Variants of the solver say what of 
 softmax also runs through cuDNN's flash attention, its inputs in bfloat16.
 """
 
-import argparse
 import dataclasses
 import functools
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
-from experiments.benchmarks.layer import SOLVER, flash_attention
-from experiments.benchmarks.timing import interleave, summary
+from experiments.benchmarks.cores import SOLVER
+from experiments.benchmarks.harness import make_parser, write_parts
+from experiments.benchmarks.layer import flash_attention
 from experiments.models.block import AttentionFactory
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
-from experiments.provenance import provenance, write_json
+from experiments.result_files import load
+from experiments.tables import Table
+from experiments.timing import compare, interleave
 from qama_jax import QAMAAttention, SimulatedBifurcation
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
 
@@ -80,15 +80,9 @@ def training_step(attention: AttentionFactory, batch: int) -> tuple[Callable[[],
 
 def models(batch: int, repeats: int) -> dict[str, Any]:
     """Seconds of a forward and backward pass of every arm, and the ratio of each to softmax."""
-    steps, rows = {}, {}
-    for name, attention in arms().items():
-        steps[name], rows[name] = training_step(attention, batch)
-        print(f"{name}: compiled in {rows[name]['compile_s']:.1f} s", flush=True)
-    seconds = interleave(steps, repeats)
-    for name, values in seconds.items():
-        rows[name] |= summary(values) | {"ratio": float(np.median(np.array(values) / np.array(seconds["softmax"])))}
-        print(f"{name}: {rows[name]['median_s'] * 1e3:.1f} ms, ratio {rows[name]['ratio']:.3f}", flush=True)
-    return rows
+    steps = {name: training_step(attention, batch) for name, attention in arms().items()}
+    times = compare({name: step for name, (step, _) in steps.items()}, repeats)
+    return {name: about | times[name] for name, (_, about) in steps.items()}
 
 
 def cores(batch: int, repeats: int) -> dict[str, float]:
@@ -115,24 +109,26 @@ def cores(batch: int, repeats: int) -> dict[str, float]:
     }
     calls = {name: functools.partial(function, query, key, value) for name, function in functions.items()}
     calls["annealing"] = functools.partial(anneal, jax.random.key(0), hamiltonians, SOLVER)
-    medians = {name: statistics.median(values) for name, values in interleave(calls, repeats).items()}
-    for name, median in medians.items():
-        print(f"{name}: {median * 1e3:.2f} ms", flush=True)
-    return medians
+    return {name: statistics.median(values) for name, values in interleave(calls, repeats).items()}
+
+
+def table() -> Table:
+    """Forward and backward time of SimpleViT-S with each attention layer."""
+    arms = load("benchmark_drop_in")["models"].items()
+    rows = (f"{name} | {arm['median_s'] * 1e3:.0f} | {arm['ratio']:.2f}" for name, arm in arms)
+    return Table.of("attention | forward + backward, ms | ratio", rows)
+
+
+TABLES = {"drop_in": table}
 
 
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_drop_in.json"))
-    options = parser.parse_args()
-    result = {"experiment": "benchmark_drop_in", **provenance(), "solver": repr(SOLVER)}
-    result |= {"model": VIT_S, "batch": options.batch}
-    result["models"] = models(options.batch, options.repeats)
-    result["core_seconds"] = cores(options.batch, options.repeats)
-    write_json(options.result, result)
+    options = make_parser(__doc__, "benchmark_drop_in.json", batch=4, repeats=9).parse_args()
+    about = {"solver": repr(SOLVER), "model": VIT_S, "batch": options.batch}
+    parts = {"models": models, "core_seconds": cores}
+    calls = {name: functools.partial(part, options.batch, options.repeats) for name, part in parts.items()}
+    write_parts(options.result, about, calls)
 
 
 if __name__ == "__main__":

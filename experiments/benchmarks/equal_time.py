@@ -7,38 +7,60 @@ of processes are outside. The sides run in turn.
 
 import multiprocessing
 import os
+import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.benchmarks import instances
+from experiments.benchmarks.general_lines import table_of
+from experiments.result_files import Result, ResultLines
+from experiments.tables import Table
 from qama_jax import Ising, search
 
 _SHORT = 1_000
 
 
-def measure(found: instances.Found, rows: dict[str, Any], plan: Iterable[tuple[float, int]], save: Callable) -> None:
-    """Adds to `rows` what they lack of `plan`: of every limit in seconds, so many runs."""
+def measure(found: instances.Found, lines: ResultLines, plan: Iterable[tuple[float, int]]) -> None:
+    """Adds what the file lacks of `plan`: of every limit in seconds, so many runs."""
     # Forked, a process that has threads of JAX may wait for ever.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         for limit, runs in plan:
-            for run in range(runs):
-                for name, (problem, best) in found.items():
-                    row = rows.setdefault(f"{name} {limit:g}", {"graph": name, "limit_s": limit, "best": -best})
-                    done = row.setdefault("runs", [])
-                    if len(done) > run:
-                        continue
-                    done.append({"seed": run, "ours": ours(problem, run, limit)})
-                    done[-1]["theirs"] = theirs(pool, problem, run, limit)
-                    save()
-                    print(
-                        f"{name}, {limit:g} s: {done[-1]['ours']['cut']} against {done[-1]['theirs']['cut']}",
-                        flush=True,
-                    )
+            for seed in range(runs):
+                for name, instance in found.items():
+                    header = {"part": "cuts", "name": name, "limit_s": limit, "seed": seed}
+                    lines.fill(header, partial(_compare, pool, *instance, seed, limit))
+
+
+def _compare(pool: ProcessPoolExecutor, problem: Ising, best: float, seed: int, limit: float) -> Result:
+    return {"best": -best, "ours": ours(problem, seed, limit), "theirs": theirs(pool, problem, seed, limit)}
+
+
+def make_table(lines: list[Result]) -> Table:
+    """Cuts of both sides at equal time."""
+    runs: dict[tuple[float, str], list[Result]] = {}
+    for line in lines:
+        runs.setdefault((line["limit_s"], line["name"]), []).append(line)
+    rows, ahead = [], 0
+    for (limit, graph), own in sorted(runs.items(), key=lambda item: item[0][0]):
+        ours, theirs = ([run[side]["cut"] for run in own] for side in ("ours", "theirs"))
+        median, best = statistics.median(ours), own[-1]["best"]
+        ahead += median >= statistics.median(theirs)
+        cuts = f"{_interval(ours)} | {median / best:.2%} | {_interval(theirs)}"
+        rows.append(f"{graph} | {limit:g} s | {best:,.0f} | {cuts} | {len(own)}")
+    note = f"Median (lowest to highest of the runs). Ours is not behind in {ahead} of {len(rows)} rows."
+    header = "graph | limit | best known | ours | of the best known | dwave-samplers | runs"
+    return Table.of(header, rows, note=note)
+
+
+def _interval(cuts: list[float]) -> str:
+    median = f"{statistics.median(cuts):,.0f}"
+    return median if len(cuts) == 1 else f"{median} ({min(cuts):,.0f} to {max(cuts):,.0f})"
 
 
 def ours(problem: Ising, seed: int, limit: float) -> dict[str, Any]:
@@ -85,3 +107,6 @@ def _anneal(bqm: Any, seed: int, limit: float, arm: str) -> tuple[np.ndarray, fl
     seconds = time.perf_counter() - start
     best = samples.first.sample
     return np.array([best[i] for i in range(len(best))]) > 0, seconds, sweeps
+
+
+TABLES = {"general_cuts": partial(table_of, "cuts", make_table)}

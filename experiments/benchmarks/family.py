@@ -7,23 +7,23 @@ attention problems are measured. Attention: one read, mean gap and time a proble
 reads, whether the best read is the known optimum, and its gap; and K2000 and G22 with a stated budget of their own.
 """
 
-import argparse
 import dataclasses
-import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import qama_jax
-from experiments.benchmarks.instances import load, names
+from experiments.benchmarks import instances
+from experiments.benchmarks.harness import make_parser
 from experiments.benchmarks.solver import SHAPES, random_problems
-from experiments.benchmarks.timing import interleave, summary
-from experiments.provenance import provenance, write_json
+from experiments.result_files import RESULTS, Result, ResultLines, load
+from experiments.tables import Table
+from experiments.timing import interleave, summary
 from qama_jax import SimulatedBifurcation
 
 SOLVERS = (
@@ -43,38 +43,33 @@ READS = 16
 CUT_SOLVER = SimulatedBifurcation(
     num_steps=1000, num_reads=128, coupling_strength=0.5, pump=(0.0, 1.0), heating=0.2, initial_amplitude=0.1
 )
+_FILE = "benchmark_family.jsonl"
 LARGE = ("K2000", "G22", "G1", "G11")
 
 _solve = jax.jit(jax.vmap(qama_jax.solve, in_axes=(0, 0, None)), static_argnums=2)
 
 
-def on_attention(solver: Any, repeats: int) -> list[dict[str, Any]]:
-    """Gap to the stored annealed energies and to 64 reads of bifurcation, and time, for each shape."""
-    annealed = json.loads(Path("experiments/results/benchmark_solver.json").read_text())["annealed"]
-    rows = []
-    for shape, count in SHAPES.items():
-        problems = jax.tree.map(lambda leaf: leaf[:BATCH], random_problems(shape, count, 0))
-        size = min(BATCH, count)
-        keys = jax.random.split(jax.random.key(0), (2, size))
-        own = _solve(keys[0], problems, SimulatedBifurcation(num_steps=200, num_reads=64)).energy
-        reference = np.minimum(annealed["x".join(map(str, shape))][:size], own)
-        gap = qama_jax.analysis.relative_gap(_solve(keys[1], problems, solver).energy, reference)
-        seconds = interleave({"solve": lambda p=problems, k=keys[1]: _solve(k, p, solver).bits}, repeats)["solve"]
-        rows.append(
-            {
-                "shape": list(shape),
-                "batch": size,
-                "mean_gap": float(gap.mean),
-                "standard_error": float(gap.standard_error),
-                "seconds_per_problem": {name: value / size for name, value in summary(seconds).items()},
-            }
-        )
-    return rows
+def on_attention(solver: Any, shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
+    """Gap to the stored annealed energies and to 64 reads of bifurcation, and time."""
+    annealed = load("benchmark_solver")["annealed"]["x".join(map(str, shape))]
+    problems = jax.tree.map(lambda leaf: leaf[:BATCH], random_problems(shape, SHAPES[shape], 0))
+    size = min(BATCH, SHAPES[shape])
+    keys = jax.random.split(jax.random.key(0), (2, size))
+    own = _solve(keys[0], problems, SimulatedBifurcation(num_steps=200, num_reads=64)).energy
+    reference = np.minimum(annealed[:size], own)
+    gap = qama_jax.analysis.relative_gap(_solve(keys[1], problems, solver).energy, reference)
+    seconds = interleave({"solve": lambda: _solve(keys[1], problems, solver).bits}, repeats)["solve"]
+    return {
+        "batch": size,
+        "mean_gap": float(gap.mean),
+        "standard_error": float(gap.standard_error),
+        "seconds_per_problem": {name: value / size for name, value in summary(seconds).items()},
+    }
 
 
 def on_instance(solver: Any, folder: Path, name: str) -> dict[str, Any]:
     """Best of the reads, its gap to the best known energy, and the seconds of a compiled run."""
-    problem, best_known = load(folder, name)
+    problem, best_known = instances.load(folder, name)
     solved = qama_jax.solve(jax.random.key(0), problem, solver).energy.block_until_ready()
     start = time.perf_counter()
     solved = float(qama_jax.solve(jax.random.key(1), problem, solver).energy)
@@ -90,39 +85,65 @@ def on_instance(solver: Any, folder: Path, name: str) -> dict[str, Any]:
     }
 
 
+def attention_table() -> Table:
+    """Gap and time of every solver at its defaults on attention problems."""
+    rows: dict[str, str] = {}
+    lines = _of_part("attention")
+    for line in lines:
+        name, time = line["solver"].partition("(")[0], line["seconds_per_problem"]["median_s"]
+        rows.setdefault(line["solver"], f"`{name}`")
+        rows[line["solver"]] += f" | {line['mean_gap']:.2%}, {time * 1e6:,.0f} µs"
+    shapes = " | ".join(dict.fromkeys(str(tuple(line["shape"])) for line in lines))
+    return Table.of(f"solver | {shapes}", rows.values())
+
+
+def optima_table() -> Table:
+    """Optima found among small instances, and cuts of large ones, at default settings and 16 reads."""
+    rows, scores = [], _of_part("instances")
+    for solver in dict.fromkeys(line["solver"] for line in scores):
+        own = {line["instance"]: line for line in scores if line["solver"] == solver}
+        small = [line for name, line in own.items() if name not in LARGE]
+        found = f"{sum(line['reached'] for line in small)} of {len(small)}"
+        gap = f"{sum(line['gap'] for line in small) / len(small):.2%}"
+        cuts = " | ".join(f"{-own[name]['energy']:,.0f}" for name in LARGE)
+        rows.append(f"`{solver.partition('(')[0]}` | {found} | {gap} | {cuts}")
+    stated = _of_part("cuts")
+    cuts = (f"{line['instance']} {-line['energy']:,.0f} in {line['seconds']:.1f} s" for line in stated)
+    note = f"With a budget of their own, `{stated[0]['solver']}`: {', '.join(cuts)}."
+    return Table.of(f"solver | optima found | mean gap | {' | '.join(LARGE)}", rows, note=note)
+
+
+def _of_part(part: str) -> list[Result]:
+    return [line for line in _lines(RESULTS / _FILE).read() if line["part"] == part]
+
+
+def _lines(path: Path) -> ResultLines:
+    return ResultLines(path, "part", "solver", "shape", "instance")
+
+
+TABLES = {"family": attention_table, "optima": optima_table}
+
+
 def main() -> None:
     """Runs what the result file does not have yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, _FILE, repeats=5)
     parser.add_argument("--instances", type=Path, default=os.environ.get("QAMA_INSTANCES"))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_family.json"))
     parser.add_argument("--fresh", action="store_true", help="measure again what the result file has")
     options = parser.parse_args()
-    previous = json.loads(options.result.read_text()) if options.result.exists() and not options.fresh else {}
-    result = {"experiment": "benchmark_family", **provenance(), "attention": {}, "instances": {}, "cuts": {}}
-    for part in ("attention", "instances", "cuts"):
-        result[part] = previous.get(part, {})
+    lines = _lines(options.result)
 
-    for solver in tqdm(SOLVERS, desc="attention", unit=" solvers"):
-        if repr(solver) not in result["attention"]:
-            result["attention"][repr(solver)] = on_attention(solver, options.repeats)
-            write_json(options.result, result)
+    for solver in SOLVERS:
+        for shape in SHAPES:
+            header = {"part": "attention", "solver": repr(solver), "shape": shape}
+            lines.fill(header, partial(on_attention, solver, shape, options.repeats), fresh=options.fresh)
     if options.instances is None:
         print("no instances: pass --instances or set QAMA_INSTANCES")
         return
-    for solver in SOLVERS:
-        solver = dataclasses.replace(solver, num_reads=READS)
-        scores = result["instances"].setdefault(repr(solver), {})
-        for name in tqdm(names(options.instances), desc=type(solver).__name__, unit=" instances"):
-            if name not in scores:
-                scores[name] = on_instance(solver, options.instances, name)
-                write_json(options.result, result)
-        small = [score for name, score in scores.items() if name not in LARGE]
-        print(f"{type(solver).__name__}: {sum(score['reached'] for score in small)} of {len(small)}", flush=True)
-    for name in ("K2000", "G22"):
-        result["cuts"][name] = on_instance(CUT_SOLVER, options.instances, name) | {"solver": repr(CUT_SOLVER)}
-        write_json(options.result, result)
-        print(f"{name}: cut {-result['cuts'][name]['energy']:.0f}, {result['cuts'][name]['seconds']:.2f} s", flush=True)
+    with_reads = [dataclasses.replace(solver, num_reads=READS) for solver in SOLVERS]
+    asked = [("instances", solver, name) for solver in with_reads for name in instances.names(options.instances)]
+    for part, solver, name in (*asked, *(("cuts", CUT_SOLVER, name) for name in ("K2000", "G22"))):
+        header = {"part": part, "solver": repr(solver), "instance": name}
+        lines.fill(header, partial(on_instance, solver, options.instances, name), fresh=options.fresh)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ The result file grows after each run, and an interrupted benchmark goes on where
 each, stand in the result; more of either are added by calling it again.
 """
 
-import argparse
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from experiments.benchmarks import command_line, equal_time, instances, small_optima, sparse_sweep, time_to_solution
-from experiments.provenance import provenance, write_json
+from experiments.benchmarks.general_lines import FILE, lines_of
+from experiments.benchmarks.harness import make_parser
 
 PARTS = ("file", "sweeps", "optima", "tts", "cuts")
 _SWEPT, _SOLVED, _LARGEST = ("G22", "G60", "G81"), ("G4", "G7", "G44", "K2000"), "G81"
@@ -28,25 +25,18 @@ _SWEPT, _SOLVED, _LARGEST = ("G22", "G60", "G81"), ("G4", "G7", "G44", "K2000"),
 
 def main() -> None:
     """Runs what the result file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, FILE, tts_runs=100, repeats=5, seed=0)
     folders = [os.environ[name] for name in ("QAMA_INSTANCES", "QAMA_INSTANCES_GENERAL") if name in os.environ]
     parser.add_argument("--instances", nargs="+", type=Path, default=list(map(Path, folders)), help="folders")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--graphs", nargs="+", help="of the cuts (default: every MAX-CUT instance of over 250 bits)")
-    parser.add_argument("--limits", nargs="+", type=float, default=(1.0, 10.0), help="seconds (default: %(default)s)")
-    parser.add_argument("--runs", nargs="+", type=int, default=(3, 1), help="of each limit (default: %(default)s)")
-    parser.add_argument("--tts-runs", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=5, help="of the time of a sweep")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_general.json"))
+    parser.add_argument("--graphs", nargs="+", help="of the cuts; all MAX-CUT instances of over 250 bits if not given")
+    parser.add_argument("--limits", nargs="+", type=float, default=(1.0, 10.0), help="seconds")
+    parser.add_argument("--runs", nargs="+", type=int, default=(3, 1), help="of each limit")
     options = parser.parse_args()
     if not options.instances:
         parser.error("name the folders of the instances by --instances, QAMA_INSTANCES or QAMA_INSTANCES_GENERAL")
     if len(options.limits) != len(options.runs):
         parser.error("--runs must have a number for each of --limits")
-    result: dict[str, Any] = {"experiment": "benchmark_general", "parts": {}}
-    if options.result.exists():
-        result = json.loads(options.result.read_text())
     everything = {name: folder for folder in options.instances for name in instances.names(folder)}
 
     def load(*names: str) -> instances.Found:
@@ -55,26 +45,20 @@ def main() -> None:
     def sized(names: list[str], small: bool) -> instances.Found:
         return {k: v for k, v in load(*names).items() if (v[0].shape[0] <= small_optima.MOST_BITS) == small}
 
-    def start(part: str) -> tuple[dict[str, Any], Callable[[], None]]:
-        """The rows of a part, and how they are saved."""
-        kept = result["parts"].setdefault(part, {"rows": {}})
-        kept |= provenance()
-        return kept["rows"], lambda: write_json(options.result, result)
-
+    lines = lines_of(options.result)
     for part in options.parts:
-        rows, save = start(part)
         if part == "file":
-            command_line.measure(instances.path(everything[_LARGEST], _LARGEST), rows, options.seed, save)
+            command_line.measure(instances.path(everything[_LARGEST], _LARGEST), lines, options.seed)
         elif part == "sweeps":
-            sparse_sweep.measure(load(*_SWEPT), rows, options.repeats, save)
+            sparse_sweep.measure(load(*_SWEPT), lines, options.repeats)
         elif part == "optima":
-            small_optima.measure(sized(list(everything), True), rows, options.seed, save)
+            small_optima.measure(sized(list(everything), True), lines, options.seed)
         elif part == "tts":
-            time_to_solution.measure(load(*_SOLVED), rows, options.tts_runs, options.seed, save)
+            time_to_solution.measure(load(*_SOLVED), lines, options.tts_runs, options.seed)
         else:
             cuts = [name for folder in options.instances for name in instances.cuts(folder)]
             found = load(*options.graphs) if options.graphs else sized(cuts, False)
-            equal_time.measure(found, rows, list(zip(options.limits, options.runs, strict=True)), save)
+            equal_time.measure(found, lines, list(zip(options.limits, options.runs, strict=True)))
 
 
 if __name__ == "__main__":

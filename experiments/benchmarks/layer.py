@@ -10,39 +10,24 @@ import resource
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.timing import interleave, summary
-from experiments.provenance import provenance, write_json
-from qama_jax import qama_attention
-from qama_jax.layers.arguments import layer_solver
+from experiments.benchmarks.cores import SOLVER, against_softmax, gradients, qama, scaling
+from experiments.benchmarks.harness import make_parser, write_parts
+from experiments.result_files import load
+from experiments.tables import Table
+from experiments.timing import interleave
+from qama_jax import EnergyReadout
 
-# tokens: batch; 8 heads of 64.
-AGAINST_SOFTMAX = {64: 16, 256: 4, 1024: 1, 4096: 1}
+# Of each number of tokens.
+BATCHES = {64: 16, 256: 4, 1024: 1, 4096: 1}
 LENGTHS = (4096, 8192, 16384, 32768, 65536)
 LONGEST = 1_048_576
-SOLVER = layer_solver(None, deterministic=False)
-
-
-@partial(jax.jit, static_argnums=0)
-def gradients(attention, query, key, value):
-    """Forward and backward pass: gradients of a sum of features with respect to query, key and value."""
-
-    def loss(query, key, value):
-        return jnp.sum(attention(query, key, value) ** 2)
-
-    return jax.grad(loss, (0, 1, 2))(query, key, value)
-
-
-def qama(query, key, value):
-    """QAMA as layers train it."""
-    importance = jnp.ones(query.shape[-1])
-    return qama_attention(query, key, value, importance, rng=jax.random.key(0), solver=SOLVER)[0]
+_QAMA = partial(qama, EnergyReadout())
 
 
 def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
@@ -51,49 +36,10 @@ def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any
     return jax.nn.dot_product_attention(*low, implementation="cudnn").astype(query.dtype)
 
 
-def inputs(batch: int, tokens: int, heads: int, head_dim: int) -> jax.Array:
-    """Standard normal query, key and value."""
-    return jax.random.normal(jax.random.key(tokens), (3, batch, tokens, heads, head_dim))
-
-
-def against_softmax(repeats: int) -> list[dict[str, Any]]:
-    """Both sides in one process, in turn."""
-    rows = []
-    for tokens, batch in AGAINST_SOFTMAX.items():
-        arrays = inputs(batch, tokens, 8, 64)
-        sides = {"softmax": jax.nn.dot_product_attention, "qama": qama}
-        if jax.default_backend() == "gpu":
-            sides["flash"] = flash_attention
-        calls = {name: lambda side=side, a=arrays: gradients(side, *a) for name, side in sides.items()}
-        seconds = interleave(calls, repeats if tokens < 4096 else 3)
-        ratio = float(np.median(np.array(seconds["qama"]) / np.array(seconds["softmax"])))
-        rows.append({"tokens": tokens, "batch": batch, "heads": 8, "head_dim": 64, "ratio": ratio})
-        rows[-1] |= {name: summary(values) for name, values in seconds.items()}
-        print(
-            f"N = {tokens}: softmax {_ms(rows[-1]['softmax'])}, QAMA {_ms(rows[-1]['qama'])}, ratio {ratio:.3f}",
-            flush=True,
-        )
-    return rows
-
-
-def scaling(repeats: int) -> dict[str, Any]:
-    """Time of one head of 64 over the length, and the exponent between the ends."""
-    arrays = {tokens: inputs(1, tokens, 1, 64) for tokens in LENGTHS}
-    functions = {str(tokens): lambda a=a: gradients(qama, *a) for tokens, a in arrays.items()}
-    times = {name: summary(values) for name, values in interleave(functions, repeats).items()}
-    first, last = (times[str(tokens)]["median_s"] for tokens in (LENGTHS[0], LENGTHS[-1]))
-    exponent = float(np.log(last / first) / np.log(LENGTHS[-1] / LENGTHS[0]))
-    for tokens in LENGTHS:
-        print(f"N = {tokens}: {_ms(times[str(tokens)])}", flush=True)
-    print(f"exponent {exponent:.3f}", flush=True)
-    return {"heads": 1, "head_dim": 64, "seconds": times, "exponent": exponent}
-
-
 def longest() -> dict[str, Any]:
     """Time and peak memory of the longest sequence, in a process of its own."""
     command = (sys.executable, "-m", "experiments.benchmarks.layer", "--longest")
     seconds, peak = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-    print(f"N = {LONGEST}: {seconds:.1f} s, {peak:.2f} GB", flush=True)
     return {"tokens": LONGEST, "heads": 1, "head_dim": 64, "seconds": seconds, "peak_resident_gb": peak}
 
 
@@ -101,32 +47,50 @@ def _run_longest() -> None:
     # One by one and by NumPy, as `jax.random` needs four times their memory, more than the layer does.
     rng = np.random.default_rng(LONGEST)
     arrays = [jnp.asarray(rng.standard_normal((1, LONGEST, 1, 64), np.float32)) for _ in range(3)]
-    seconds = interleave({"qama": lambda: gradients(qama, *arrays)}, 1)["qama"][0]
+    seconds = interleave({"qama": partial(gradients, _QAMA, *arrays)}, 1)["qama"][0]
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 
 
-def _ms(times: dict[str, float]) -> str:
-    return f"{times['median_s'] * 1e3:.2f} ms"
+def softmax_table() -> Table:
+    """Forward and backward time against softmax attention."""
+    rows = []
+    for row in load("benchmark_layer")["against_softmax"]:
+        softmax, qama = (row["arms"][name] for name in ("softmax", "qama"))
+        times = f"{softmax['median_s'] * 1e3:.1f} | {qama['median_s'] * 1e3:.1f}"
+        rows.append(f"{row['tokens']:,} | {row['batch']} | {times} | {qama['ratio']:.3f}")
+    return Table.of("N | batch | softmax, ms | QAMA, ms | ratio", rows)
+
+
+def scaling_table() -> Table:
+    """Forward and backward time over the length."""
+    result = load("benchmark_layer")
+    measured, longest = result["scaling"]["arms"]["qama"], result["longest"]
+    rows = [f"{int(tokens):,} | {row['median_s'] * 1e3:.0f} ms" for tokens, row in measured["seconds"].items()]
+    peak = f"{longest['peak_resident_gb']:.1f} GB peak memory"
+    rows.append(f"{longest['tokens']:,} | {longest['seconds']:.1f} s, {peak}")
+    note = f"Exponent from 4,096 to 65,536 tokens: {measured['exponent']:.2f}."
+    return Table.of("N | forward + backward", rows, note=note)
+
+
+TABLES = {"softmax": softmax_table, "scaling": scaling_table}
 
 
 def main() -> None:
     """Runs all parts and writes the result file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_layer.json"))
+    parser = make_parser(__doc__, "benchmark_layer.json", repeats=15)
     parser.add_argument("--longest", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.longest:
         _run_longest()
         return
-    result = {"experiment": "benchmark_layer", **provenance(), "solver": repr(SOLVER)}
-    for name, part in (
-        ("against_softmax", lambda: against_softmax(options.repeats)),
-        ("scaling", lambda: scaling(options.repeats)),
-        ("longest", longest),
-    ):
-        result[name] = part()
-        write_json(options.result, result)
+    flash = {"flash": flash_attention} if jax.default_backend() == "gpu" else {}
+    cores = {"softmax": jax.nn.dot_product_attention, "qama": _QAMA} | flash
+    parts = {
+        "against_softmax": lambda: against_softmax(cores, BATCHES, 64, options.repeats),
+        "scaling": lambda: scaling({tokens: {"qama": _QAMA} for tokens in LENGTHS}, 64, options.repeats),
+        "longest": longest,
+    }
+    write_parts(options.result, {"solver": repr(SOLVER)}, parts)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,12 @@ import numpy as np
 from jaxtyping import Array, Int8
 
 from experiments.benchmarks import instances, opponents
+from experiments.benchmarks.harness import make_parser
+from experiments.benchmarks.peer_lines import FILE, in_words, lines_of
 from experiments.benchmarks.solver import SHAPES, random_problems
-from experiments.benchmarks.timing import summary
-from experiments.provenance import provenance, write_json
+from experiments.provenance import provenance
+from experiments.result_files import RESULTS, ResultLines
+from experiments.timing import summary
 from qama_jax import (
     AttentionHamiltonian,
     Ising,
@@ -52,7 +55,7 @@ SHARE_OF_BEST = 0.998
 # Of a budget, as many runs are made as the time limit allows, but not fewer.
 MINIMAL_RUNS = 3
 INSTANCES = {"k2000": "K2000", "g22": "G22"}
-_ANNEALED = Path("experiments/results/benchmark_solver.json")
+_ANNEALED = RESULTS / "benchmark_solver.json"
 _SEED = 0
 
 
@@ -172,7 +175,7 @@ class Climber:
                 self.trials.append(Trial(budget, np.asarray(_energies(problems, bits), np.float64), seconds))
                 np.minimum(reference, self.trials[-1].energies, out=reference)
                 gap = self.trials[-1].gaps(reference).mean()
-                print(f"  {self.name} {_words(budget)}: gap {gap:.3%}, {seconds * 1e6:.0f} µs", flush=True)
+                print(f"  {self.name} {in_words(budget)}: gap {gap:.3%}, {seconds * 1e6:.0f} µs", flush=True)
         return len(self.trials) > start
 
 
@@ -304,7 +307,7 @@ def cut(
         trial["time_to_solution_s"] = max(run_s, float(time_to_solution(run_s, share))) if share else None
         trials.append(trial)
         outcome = f"{share:.0%} of {len(bits)} runs of {run_s:.2f} s, best {min(energies):.0f}"
-        print(f"  {_words(budget)}: {outcome}", flush=True)
+        print(f"  {in_words(budget)}: {outcome}", flush=True)
     solved = [trial for trial in trials if trial["success_share"]]
     best = min(solved, key=lambda trial: trial["time_to_solution_s"], default=None)
     return {"best": best, "stopped_at_the_time_limit": over_limit, "trials": trials}
@@ -329,10 +332,6 @@ def _repeat(
     return list(bits), list(seconds)
 
 
-def _words(budget: Budget) -> str:
-    return ", ".join(f"{name}={value}" for name, value in budget.items())
-
-
 def _name(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
@@ -349,87 +348,52 @@ def _annealed_energies() -> dict[str, list[float]]:
     return annealed
 
 
-class _Results:
-    """The result file, written after each addition."""
-
-    def __init__(self, path: Path, fresh: bool):
-        self._path, self._fresh = path, fresh
-        self._origin = provenance()
-        self._content = json.loads(path.read_text()) if path.exists() else {}
-        self._content |= {"experiment": "benchmark_peers", **self._origin}
-        self._content["versions"] |= opponents.versions()
-
-    def open(self, section: str, settings: dict[str, Any], selected: list[str]) -> dict[str, Any]:
-        """The rows of a section that stand, to be passed to `add`; none of `selected` where fresh ones are wanted."""
-        settings = json.loads(json.dumps(settings))
-        if self._content.get(section, {}).get("settings", settings) != settings:
-            if not self._fresh:
-                raise ValueError(
-                    f"the rows of {section!r} in {self._path} have other settings; pass --fresh to drop them, "
-                    "or --result for another file"
-                )
-            del self._content[section]
-        rows = self._content.setdefault(section, {"settings": settings, "rows": {}})["rows"]
-        for name in selected if self._fresh else ():
-            rows.pop(name, None)
-        return rows
-
-    def add(self, rows: dict[str, Any], name: str, row: dict[str, Any]) -> None:
-        """Adds a row to a section, or to a row of one, with the commit that measured it."""
-        rows[name] = {"commit": self._origin["commit"], **row}
-        write_json(self._path, self._content)
-
-
-def _choose_threads() -> int:
+def _peer() -> dict[str, Any]:
+    """What a line says of the peers, after PyTorch's number of threads was chosen anew."""
     threads = opponents.choose_torch_threads(sorted({1, os.cpu_count() or 1}))
     print(f"PyTorch on {threads} threads", flush=True)
-    return threads
+    return {"torch_threads": threads, "versions": provenance()["versions"] | opponents.versions()}
 
 
-def measure_attention(results: _Results, options: argparse.Namespace) -> None:
+def measure_attention(lines: ResultLines, options: argparse.Namespace) -> None:
     """Every shape that the result file lacks."""
     annealed = _annealed_energies()
     settings = {"problems": options.problems, "repeats": options.repeats, "limit_s": options.limit}
     settings |= {"target_gap": TARGET_GAP, "budgets": QAMA_BUDGETS}
-    rows = results.open("attention", settings, [_name(shape) for shape in SHAPES])
     for shape, available in SHAPES.items():
-        name = _name(shape)
-        if name in rows:
+        header = {"part": "attention", "shape": shape, "settings": settings}
+        if not options.fresh and lines.find(header) is not None:
             continue
         print(shape, flush=True)
-        threads = _choose_threads()
-        row = compete(shape, annealed[name], min(options.problems, available), options.repeats, options.limit)
-        results.add(rows, name, {"torch_threads": threads, **row})
+        peer = _peer()
+        count = min(options.problems, available)
+        row = compete(shape, annealed[_name(shape)], count, options.repeats, options.limit)
+        lines.add(header | peer | row)
 
 
-def measure_cuts(results: _Results, options: argparse.Namespace, selected: list[str]) -> None:
+def measure_cuts(lines: ResultLines, options: argparse.Namespace, selected: list[str]) -> None:
     """Every contestant on the selected instances that the result file lacks."""
-    settings = {"runs": options.runs, "limit_s": options.limit, "share_of_best": SHARE_OF_BEST}
-    settings |= {"our_settings": CUT_SETTINGS, "budgets": CUT_BUDGETS}
-    rows = results.open("cuts", settings, selected)
     for instance in selected:
         problem, best = instances.load(options.instances, instance)
         for name, budgets in CUT_BUDGETS.items():
-            if name in rows.setdefault(instance, {}):
+            settings = {"runs": options.runs, "limit_s": options.limit, "share_of_best": SHARE_OF_BEST}
+            settings |= {"our_settings": CUT_SETTINGS, "budgets": budgets}
+            header = {"part": "cuts", "instance": instance, "solver": name, "settings": settings}
+            if not options.fresh and lines.find(header) is not None:
                 continue
             print(f"{instance}, {name}", flush=True)
-            threads = _choose_threads()
-            contestant = PEERS.get(name, OwnSolver())
-            row = cut(problem, SHARE_OF_BEST * best, contestant, budgets, options.runs, options.limit)
-            results.add(rows[instance], name, {"torch_threads": threads, **row})
+            peer = _peer()
+            row = cut(problem, SHARE_OF_BEST * best, PEERS.get(name, OwnSolver()), budgets, options.runs, options.limit)
+            lines.add(header | peer | row)
 
 
 def main() -> None:
     """Measures what the result file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, FILE, problems=64, repeats=3, runs=10)
     parser.add_argument("--part", choices=("qama", *INSTANCES), help="by default all")
     parser.add_argument("--instances", type=Path, default=os.environ.get("QAMA_INSTANCES"), help="folder of K2000, G22")
-    parser.add_argument("--problems", type=int, default=64, help="of each shape, where it has as many")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of the final timing on attention problems")
-    parser.add_argument("--runs", type=int, default=10, help="runs of each budget on K2000 and G22")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds that one budget of a contestant may take")
     parser.add_argument("--fresh", action="store_true", help="measure again what is in the result file")
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_peers.json"))
     options = parser.parse_args()
     if options.problems < 2 or options.repeats < 1 or options.runs < MINIMAL_RUNS:
         parser.error(f"at least --problems 2, --repeats 1 and --runs {MINIMAL_RUNS} are needed")
@@ -440,11 +404,10 @@ def main() -> None:
         if instance not in instances.names(options.instances):
             raise ValueError(f"{options.instances} has no {instance}; pass --part for what there is")
 
-    results = _Results(options.result, options.fresh)
+    lines = lines_of(options.result)
     if options.part in (None, "qama"):
-        measure_attention(results, options)
-    if selected:
-        measure_cuts(results, options, selected)
+        measure_attention(lines, options)
+    measure_cuts(lines, options, selected)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ the rounded one. Both are looked for by `--reads` reads of `--steps` steps on ei
 reads tells how much of a loss is the search's own: where the two agree, more reads would not change it.
 """
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks.harness import make_parser, write_rows
 from experiments.benchmarks.solver import random_problems
-from experiments.provenance import provenance, write_json
+from experiments.result_files import load
+from experiments.tables import Table
 from qama_jax import AttentionHamiltonian, SimulatedBifurcation, solve
 from qama_jax.hardware import Machine, RoundingLoss, RoundingReport, SimulatedMachine, rounding_loss, rounding_report
 
@@ -80,31 +80,34 @@ def measure(shape: tuple[int, int, int], count: int, seed: int, reads: int, step
     return row
 
 
+def table() -> Table:
+    """What 8-bit couplings cost, with one auxiliary spin and with as many as are enough."""
+    rows = []
+    for row in load("benchmark_precision")["rows"]:
+        for arm in (row[name] for name in MACHINES):
+            fewest, _, most = arm["auxiliary_spins"]
+            spins = f"{fewest:.0f}" if fewest == most else f"{fewest:.0f} to {most:.0f}"
+            lost = f"{arm['zeroed_share']:.0%} | {arm['mean_loss']:.3%} | {arm['machine_mean_gap']:.2%}"
+            rows.append(f"{tuple(row['shape'])} | {spins} | {lost}")
+    header = "(H, N, D) | auxiliary spins | couplings at 0 | energy lost to rounding | gap of `SimulatedMachine`"
+    return Table.of(header, rows)
+
+
+TABLES = {"precision": table}
+
+
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--problems", type=int, default=16, help="of each shape")
-    parser.add_argument("--reads", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_precision.json"))
+    parser = make_parser(__doc__, "benchmark_precision.json", seed=0, problems=16, reads=128, steps=200)
     options = parser.parse_args()
-
-    result = {
-        "experiment": "benchmark_precision",
+    about = {
         "settings": {name: getattr(options, name) for name in ("seed", "problems", "reads", "steps")},
-        **provenance(),
         "machines": {name: repr(machine) for name, machine in MACHINES.items()},
         "simulated_machine": repr(SimulatedMachine()),
         "target": f"at most {_LARGEST_SHARE:.0%} of the loss remains, or a loss of at most {_LARGEST_LOSS:.2%}",
-        "rows": [],
     }
-    for shape in SHAPES:
-        row = measure(shape, options.problems, options.seed, options.reads, options.steps)
-        result["rows"].append(row)
-        write_json(options.result, result)
-        losses = " -> ".join(f"{row[name]['mean_loss']:.4%}" for name in MACHINES)
-        print(f"{shape}: loss {losses}, {'met' if row['target_met'] else 'missed'}", flush=True)
+    of_shapes = (measure(shape, options.problems, options.seed, options.reads, options.steps) for shape in SHAPES)
+    write_rows(options.result, about, of_shapes)
 
 
 if __name__ == "__main__":

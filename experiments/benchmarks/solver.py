@@ -9,7 +9,7 @@ dwave-samplers (`--reference-reads` reads of `--reference-sweeps` sweeps) and of
 import argparse
 import functools
 import json
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.benchmarks.layer import SOLVER
-from experiments.benchmarks.timing import interleave, summary
-from experiments.provenance import provenance, write_json
+from experiments.benchmarks.cores import SOLVER
+from experiments.benchmarks.harness import make_parser, write_rows
+from experiments.result_files import load
+from experiments.tables import Table
+from experiments.timing import interleave, summary
 from qama_jax import AttentionHamiltonian, SimulatedBifurcation, Solution, attention_hamiltonian, solve
 
 # (heads, tokens, head_dim): number of problems.
@@ -110,41 +112,40 @@ def measure(
     return list(rows.values())
 
 
-def main() -> None:
-    """Runs the benchmark; annealed reference energies are kept in the result file and used again."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--reference-reads", type=int, default=20)
-    parser.add_argument("--reference-sweeps", type=int, default=4000)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_solver.json"))
-    options = parser.parse_args()
+def table() -> Table:
+    """Gap and time of bifurcation with each number of steps."""
+    result, rows = load("benchmark_solver"), []
+    for row in result["rows"]:
+        gap = f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%} | {row['share_at_reference']:.0%}"
+        times = " / ".join(f"{time['median_s'] * 1e6:.0f}" for time in row["seconds_per_problem"].values())
+        rows.append(f"{tuple(row['shape'])} | {row['solver']} | {row['problems']} | {gap} | {times}")
+    header = "(H, N, D) | bifurcation | problems | mean gap ± standard error | at the reference"
+    batches = " / ".join(result["rows"][0]["seconds_per_problem"])
+    return Table.of(f"{header} | µs a problem, batch {batches} of {result['part']}", rows)
 
-    settings = {name: getattr(options, name) for name in ("seed", "reference_reads", "reference_sweeps")}
-    previous = json.loads(options.result.read_text()) if options.result.exists() else {}
-    annealed = previous.get("annealed", {}) if previous.get("settings") == settings else {}
-    result = {
-        "experiment": "benchmark_solver",
-        "settings": settings,
-        **provenance(),
-        "part": PART,
-        "solvers": {name: repr(solver) for name, solver in SOLVERS.items()},
-    }
-    result |= {"rows": [], "annealed": annealed}
+
+def _rows(options: argparse.Namespace, annealed: dict[str, list[float]]) -> Iterator[dict[str, Any]]:
+    """Of each shape, after the annealed energies that are missing."""
     for shape, count in SHAPES.items():
         name = "x".join(map(str, shape))
         if name not in annealed:
             problems = random_problems(shape, count, options.seed)
             annealed[name] = reference_energies(problems, options.reference_reads, options.reference_sweeps)
-            write_json(options.result, result)
-        for row in measure(shape, count, annealed[name], options.seed, options.repeats):
-            result["rows"].append(row)
-            gap = f"{row['mean_gap']:.2%} ± {row['standard_error']:.2%}"
-            times = ", ".join(
-                f"{t['median_s'] * 1e6:.0f} µs (batch {b})" for b, t in row["seconds_per_problem"].items()
-            )
-            print(f"{shape}, {row['solver']}: mean gap {gap}, {times} a problem", flush=True)
-        write_json(options.result, result)
+        yield from measure(shape, count, annealed[name], options.seed, options.repeats)
+
+
+TABLES = {"solver": table}
+
+
+def main() -> None:
+    """Runs the benchmark; annealed reference energies are kept in the result file and used again."""
+    numbers = {"seed": 0, "repeats": 15, "reference_reads": 20, "reference_sweeps": 4000}
+    options = make_parser(__doc__, "benchmark_solver.json", **numbers).parse_args()
+    settings = {name: getattr(options, name) for name in ("seed", "reference_reads", "reference_sweeps")}
+    previous = json.loads(options.result.read_text()) if options.result.exists() else {}
+    annealed = previous.get("annealed", {}) if previous.get("settings") == settings else {}
+    about = {"settings": settings, "part": PART, "solvers": {name: repr(solver) for name, solver in SOLVERS.items()}}
+    write_rows(options.result, about | {"annealed": annealed}, _rows(options, annealed))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ The same Hamiltonians in both forms, the same chain: a run of many sweeps less a
 sweeps, so that what is done once (arranging the couplings) does not count. Both sides in turn, A B A B.
 """
 
-import argparse
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from experiments.benchmarks.harness import make_parser, write_rows
 from experiments.benchmarks.solver import random_problems
-from experiments.benchmarks.timing import interleave
-from experiments.provenance import provenance, write_json
+from experiments.result_files import load
+from experiments.tables import Table
+from experiments.timing import interleave
 from qama_jax import AttentionHamiltonian, SimulatedAnnealing, solve
 from qama_jax.problems.coupling import DenseCoupling
 
@@ -64,24 +64,23 @@ def measure(shape: tuple[int, int, int], batch: int, sweeps: int, repeats: int) 
     return row | {f"{name}_s": float(np.median(values)) for name, values in per_sweep.items()}
 
 
+def table() -> Table:
+    """Time of a sweep with low-rank couplings and with matrices."""
+    rows = []
+    for row in load("benchmark_sweep")["rows"]:
+        times = f"{row['low_rank_s'] * 1e6:,.0f} | {row['dense_s'] * 1e6:,.0f}"
+        rows.append(f"{tuple(row['shape'])} | {row['batch']} | {times} | {row['dense_over_low_rank']:.1f}")
+    return Table.of("(H, N, D) | batch | low-rank, µs a sweep and problem | matrices, µs | ratio", rows)
+
+
+TABLES = {"sweep": table}
+
+
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sweeps", type=int, default=41)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_sweep.json"))
-    options = parser.parse_args()
-    result = {"experiment": "benchmark_sweep", **provenance(), "rows": []}
-    for shape, batches in SHAPES.items():
-        for batch in batches:
-            row = measure(shape, batch, options.sweeps, options.repeats)
-            result["rows"].append(row)
-            write_json(options.result, result)
-            print(
-                f"{shape}, batch {batch}: low-rank {row['low_rank_s'] * 1e6:.1f} µs a sweep and problem, "
-                f"dense {row['dense_s'] * 1e6:.1f} µs, ratio {row['dense_over_low_rank']:.1f}",
-                flush=True,
-            )
+    options = make_parser(__doc__, "benchmark_sweep.json", sweeps=41, repeats=9).parse_args()
+    batches = ((shape, batch) for shape, batches in SHAPES.items() for batch in batches)
+    write_rows(options.result, {}, (measure(*pair, options.sweeps, options.repeats) for pair in batches))
 
 
 if __name__ == "__main__":

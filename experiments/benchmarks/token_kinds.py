@@ -6,18 +6,18 @@ The gap of a problem is (E - E_ref)/|E_ref|, E_ref the lowest energy of 16 reads
 all solvers of the table. Times are of the processor, which a busy machine does not lengthen, solvers in turn.
 """
 
-import argparse
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks.harness import make_parser, write_rows
 from experiments.benchmarks.solver import hash_of, reference_energies
-from experiments.provenance import provenance, write_json
+from experiments.result_files import load
+from experiments.tables import Table
 from qama_jax import AttentionHamiltonian, SimulatedAnnealing, SimulatedBifurcation, attention_hamiltonian, solve
 from qama_jax.analysis import relative_gap
 
@@ -84,20 +84,22 @@ def measure(kind: str, shape: tuple[int, int, int], count: int) -> dict[str, Any
     return {"kind": kind, "shape": list(shape), "problems": count, "solvers": solvers}
 
 
+def table() -> Table:
+    """Gap and processor time of bifurcation and annealing by the kind of tokens."""
+    measured, rows = load("benchmark_token_kinds")["rows"], []
+    for row in measured:
+        cells = (f"{s['mean_gap']:.2%}, {s['cpu_s'] * 1e6:,.0f} µs" for s in row["solvers"].values())
+        rows.append(f"{tuple(row['shape'])} | {row['kind']} | {' | '.join(cells)}")
+    return Table.of(f"(H, N, D) | tokens | {' | '.join(measured[0]['solvers'])}", rows)
+
+
+TABLES = {"token_kinds": table}
+
+
 def main() -> None:
     """Runs all and writes the result file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", type=int, default=32)
-    parser.add_argument("--result", type=Path, default=Path("experiments/results/benchmark_token_kinds.json"))
-    options = parser.parse_args()
-    result = {"experiment": "benchmark_token_kinds", **provenance(), "rows": []}
-    for shape in SHAPES:
-        for kind in KINDS:
-            row = measure(kind, shape, options.problems)
-            result["rows"].append(row)
-            write_json(options.result, result)
-            gaps = ", ".join(f"{name} {solver['mean_gap']:.2%}" for name, solver in row["solvers"].items())
-            print(f"{shape} {kind}: {gaps}", flush=True)
+    options = make_parser(__doc__, "benchmark_token_kinds.json", problems=32).parse_args()
+    write_rows(options.result, {}, (measure(kind, shape, options.problems) for shape in SHAPES for kind in KINDS))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """Carries out the runs that are missing, with an estimate of the time left."""
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import jax
 from flax import nnx
 from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
-from experiments.reproduce.speed import measure_step
-from experiments.train.devices import is_writer
-from experiments.train.loop import finished_result
+from experiments.devices import is_writer, wait_for_all
+from experiments.result_files import Result, ResultLines
 from experiments.train.run import Run
+from experiments.train.speed import measure_step
 
 
 class Places(NamedTuple):
@@ -21,86 +23,110 @@ class Places(NamedTuple):
 
     Attributes:
       output: results, figures and the report.
-      checkpoints: a directory for each run.
+      work: a folder for each run that is under way, with its checkpoints.
       data: decoded data sets.
     """
 
     output: Path
-    checkpoints: Path
+    work: Path
     data: Path
 
-    def result(self, name: str) -> Path:
-        """Result file of a run."""
-        return self.output / "runs" / f"{name}.json"
+
+CarryOut = Callable[[Run, Dataset, Places, Callable[[], object]], Result]
 
 
-def execute(runs: dict[str, Run], places: Places) -> dict[str, dict[str, Any]]:
-    """The results of the runs by their names. Finished ones are read, interrupted ones continued."""
-    results = {}
-    missing = {}
-    for name, run, data in _with_data(runs, places):
-        exists = places.result(name).exists()
-        result = finished_result(places.result(name), run.header(data)) if exists else None
-        if result is None:
-            missing[name] = run
-        else:
-            results[name] = result
-    if missing and is_writer():
-        print(f"{len(results)} of {len(runs)} runs are done, {len(missing)} to do", flush=True)
-    work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(missing, places)}
+def results_of(output: Path, study: str) -> ResultLines:
+    """The results of a study, a line a run."""
+    return ResultLines(output / f"{study}.jsonl", "case", "arm", "seed", in_order=True)
+
+
+def finished(run: Run, data: Dataset, places: Places) -> Result | None:
+    """The result of a run, None where it is not complete.
+
+    Raises:
+      ValueError: if there is one of a run of that name with other settings, or with more epochs.
+    """
+    lines = results_of(places.output, run.study)
+    line = lines.find(run.header(data))
+    if line is None or "epochs" not in line:
+        return line
+    done = len(line["epochs"])
+    if done > run.training.epochs:
+        raise ValueError(
+            f"{run.name} in {lines.path} has {done} epochs, not {run.training.epochs}; remove it, or write elsewhere"
+        )
+    return line if done == run.training.epochs else None
+
+
+def execute(
+    runs: Sequence[Run], places: Places, carry_out: Mapping[str, CarryOut] = MappingProxyType({})
+) -> list[Result]:
+    """The results of the runs, in order. Finished ones are read, interrupted ones continued.
+
+    Args:
+      runs: of any studies.
+      places: where the files are.
+      carry_out: by the names of studies, how their runs are done; those of others are trained.
+    """
+    results: dict[Run, Result | None] = {run: finished(run, data, places) for run, data in _with_data(runs, places)}
+    missing = [run for run, result in results.items() if result is None]
     silent = not missing or not is_writer()
+    if not silent:
+        print(f"{len(results) - len(missing)} of {len(results)} runs are done, {len(missing)} to do", flush=True)
+    work = {run: _work(run, data, places) for run, data in _with_data(missing, places)}
     with tqdm(total=sum(work.values()), desc="all runs", unit=" tokens", unit_scale=True, disable=silent) as bar:
-        for index, (name, run, data) in enumerate(_with_data(missing, places)):
+        for index, (run, data) in enumerate(_with_data(missing, places)):
             if not silent:
-                tqdm.write(f"run {index + 1} of {len(missing)}: {name}")
-            per_epoch = _work_of_epoch(run, data)
-            results[name], _ = run.execute(
-                data,
-                run_dir=places.checkpoints / name,
-                result_path=places.result(name),
-                resume=True,
-                on_epoch=lambda amount=per_epoch: bar.update(amount),
-            )
-    return {name: results[name] for name in runs}
+                tqdm.write(f"run {index + 1} of {len(missing)}: {run.name}")
+            on_epoch = functools.partial(bar.update, _work_of_epoch(run, data))
+            results[run] = carry_out.get(run.study, train_run)(run, data, places, on_epoch)
+            results_of(places.output, run.study).add(results[run])
+            wait_for_all()
+    return list(results.values())
 
 
-def estimate(runs: dict[str, Run], places: Places) -> str:
+def train_run(run: Run, data: Dataset, places: Places, on_epoch: Callable[[], object] = lambda: None) -> Result:
+    """Trains a run; what its line says."""
+    return trained(run, data, places, on_epoch)[0]
+
+
+def trained(
+    run: Run, data: Dataset, places: Places, on_epoch: Callable[[], object] = lambda: None
+) -> tuple[Result, nnx.Module]:
+    """The result of a run and its model, trained where there is no checkpoint of it."""
+    folder = places.work / run.name
+    return run.execute(data, run_dir=folder, result_path=folder / "result.json", resume=True, on_epoch=on_epoch)
+
+
+def estimate(runs: Sequence[Run], places: Places) -> str:
     """What the runs that are not finished would take on this device, in one line.
 
     By the speed of a few steps of the first run with attention: rough, since their costs differ, to know hours from
     weeks.
     """
-    work = {name: _work(run, data, places.result(name)) for name, run, data in _with_data(runs, places)}
-    missing = {name: run for name, run in runs.items() if work[name]}
+    work = {run: _work(run, data, places) for run, data in _with_data(runs, places)}
+    missing = [run for run, tokens in work.items() if tokens]
     if not missing:
         return "all runs are done"
-    attending = {name: run for name, run in missing.items() if run.attention != "none"}
-    name, run, data = next(_with_data(attending or missing, places))
-    step = measure_step(run, data)
-    tokens_per_second = run.num_tokens(data) * run.depth * run.training.batch_size / step
+    attending = [run for run in missing if run.attention != "none"]
+    run, data = next(_with_data(attending or missing, places))
+    tokens_per_second = run.num_tokens(data) * run.depth * run.training.batch_size / measure_step(run, data)
     seconds = sum(work.values()) / tokens_per_second
-    kind = jax.devices()[0].device_kind
     return (
         f"{len(missing)} runs to do, {sum(work.values()) / 1e9:.2f} G tokens; about {seconds / 3600:,.1f} hours on "
-        f"this device ({kind}) at the speed of {name}, {tokens_per_second / 1e3:,.0f} k tokens/s"
+        f"this device ({jax.devices()[0].device_kind}) at the speed of {run.name}, {tokens_per_second / 1e3:,.0f} k "
+        "tokens/s"
     )
 
 
-def trained_model(name: str, run: Run, places: Places) -> tuple[nnx.Module, Dataset]:
-    """The model of a run and its data; trained where there is no checkpoint of it."""
-    data = run.load(places.data)
-    _, model = run.execute(data, run_dir=places.checkpoints / name, result_path=places.result(name), resume=True)
-    return model, data
-
-
-def _with_data(runs: dict[str, Run], places: Places) -> Iterator[tuple[str, Run, Dataset]]:
+def _with_data(runs: Iterable[Run], places: Places) -> Iterator[tuple[Run, Dataset]]:
     """Each run with its data; a data set that several runs in a row share is loaded once."""
     loaded, data = None, None
-    for name, run in runs.items():
+    for run in runs:
         wanted = (run.dataset, run.length, run.train_examples, run.test_examples)
         if wanted != loaded:
             loaded, data = wanted, run.load(places.data)
-        yield name, run, data
+        yield run, data
 
 
 def _work_of_epoch(run: Run, data: Dataset) -> int:
@@ -108,7 +134,10 @@ def _work_of_epoch(run: Run, data: Dataset) -> int:
     return run.num_tokens(data) * run.depth * (len(data.train_labels) + len(data.test_labels) // 3)
 
 
-def _work(run: Run, data: Dataset, result_path: Path) -> int:
+def _work(run: Run, data: Dataset, places: Places) -> int:
     """Tokens of the epochs that are left."""
-    done = len(json.loads(result_path.read_text())["epochs"]) if result_path.exists() else 0
+    under_way = places.work / run.name / "result.json"
+    if finished(run, data, places) is not None:
+        return 0
+    done = len(json.loads(under_way.read_text())["epochs"]) if under_way.exists() else 0
     return (run.training.epochs - done) * _work_of_epoch(run, data)

@@ -7,52 +7,10 @@ from typing import Any
 
 import jinja2
 
-from experiments.reproduce.tables import Table
+from experiments.reproduce.study import Results
+from experiments.tables import Table
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>QAMA, reproduced</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 0.5rem 0; }
-th, td { border-bottom: 1px solid #ddd; padding: 0.25rem 0.7rem; text-align: left; vertical-align: bottom; }
-td { font-variant-numeric: tabular-nums; }
-img { max-width: 100%; }
-pre { background: #f6f6f6; padding: 0.7rem; overflow-x: auto; }
-figcaption, .note { color: #555; }
-</style>
-</head>
-<body>
-<h1>QAMA, reproduced with qama_jax</h1>
-<p>Du et al., <a href="https://arxiv.org/abs/2504.11083">QAMA: Scalable Quantum Annealing Multi-Head Attention Operator
-for Deep Learning</a>. Budget: {{ budget }}; every number is from a result file beside this page.</p>
-{% for table in tables %}
-<h2>{{ table.title }}</h2>
-<table>
-<tr>{% for cell in table.header %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-{% if table.note %}<p class="note">{{ table.note }}</p>{% endif %}
-{% endfor %}
-{% for caption, image in figures %}
-<h2>{{ caption.split(":")[0] }}</h2>
-<figure><img alt="{{ caption }}" src="data:image/png;base64,{{ image }}"><figcaption>{{ caption }}</figcaption></figure>
-{% endfor %}
-<h2>Runs</h2>
-<table>
-<tr><th>run</th><th>seed</th><th>commit</th><th>device</th><th>command</th></tr>
-{% for name, run in runs.items() %}<tr><td>{{ name }}</td><td>{{ run.settings.seed }}</td><td>{{ run.commit }}</td>
-<td>{{ run.device.kind }}, {{ run.cpu_cores }} cores</td><td><code>{{ run.command }}</code></td></tr>
-{% endfor %}</table>
-<h2>Versions</h2>
-<p>{% for package, version in versions.items() %}{{ package }} {{ version }}{{ ", " if not loop.last }}{% endfor %}</p>
-<h2>Again</h2>
-<pre>{{ command }}</pre>
-</body>
-</html>
-"""
+_PAGE = Path(__file__).with_suffix(".html")
 
 
 def write_report(
@@ -61,7 +19,7 @@ def write_report(
     budget: str,
     tables: list[Table],
     figures: Mapping[str, Path],
-    runs: Mapping[str, dict[str, Any]],
+    results: Results,
     provenance: dict[str, Any],
 ) -> None:
     """Writes the page.
@@ -71,17 +29,17 @@ def write_report(
       budget: its name.
       tables: in order.
       figures: PNG files by their captions, which begin with the number and a colon.
-      runs: contents of the result files by the names of the runs.
+      results: of all studies.
       provenance: of this process.
     """
     images = [(caption, base64.b64encode(png.read_bytes()).decode()) for caption, png in figures.items()]
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_PAGE)
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_PAGE.read_text())
     path.write_text(
         page.render(
             budget=budget,
             tables=tables,
             figures=images,
-            runs=runs,
+            results=results,
             versions=provenance["versions"],
             command=provenance["command"],
         ),

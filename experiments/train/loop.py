@@ -18,8 +18,9 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
-from experiments.provenance import provenance, write_json
-from experiments.train.devices import batch_mesh, gathered, is_writer, on_all, spread, wait_for_all
+from experiments.devices import batch_mesh, gathered, is_writer, on_all, spread, wait_for_all
+from experiments.provenance import provenance
+from experiments.result_files import as_json, check_header, write_json
 from experiments.train.roc import roc
 
 _STEPS_PER_CALL = 50
@@ -94,7 +95,7 @@ def train(
     *,
     run_dir: Path,
     result_path: Path,
-    description: dict[str, Any],
+    header: dict[str, Any],
     resume: bool,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Any], nnx.Module]:
@@ -110,7 +111,7 @@ def train(
       settings: seed, epochs, batch size, learning rate.
       run_dir: holds the checkpoints.
       result_path: the result file; for two classes it ends with the `roc` of the last epoch.
-      description: what else the result file says of the run; a resumed run must have the same.
+      header: what the result file says of the run; a resumed run must have the same.
       resume: continue from the checkpoint in `run_dir`, if there is one.
       on_epoch: called after every epoch that was trained.
 
@@ -119,7 +120,7 @@ def train(
 
     Raises:
       ValueError: if `run_dir` has a checkpoint and `resume` is false, if it or the result file is of a run with
-        other settings, or if the parts of a batch are no multiple of the number of devices.
+        other settings or more epochs, or if the parts of a batch are no multiple of the number of devices.
     """
     if settings.batch_size > len(data.train_labels):
         raise ValueError(f"batch_size={settings.batch_size} exceeds the {len(data.train_labels)} training examples")
@@ -128,16 +129,19 @@ def train(
     graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
     optimizer = settings.optimizer()
     state = on_all(mesh, TrainState(params, optimizer.init(params), jnp.int32(0)))
-    header = run_header(settings, description)
-    result = finished_result(result_path, header)
-
+    header, result = as_json(header), None
+    if result_path.exists():
+        result = json.loads(result_path.read_text())
+        check_header(header, result, result_path)
     checkpoints = ocp.CheckpointManager(
         (run_dir / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=1)
     )
     history = []
     if checkpoints.latest_step() is not None:
         state, history = _restore(checkpoints, state, header, resume)
-    if len(history) < settings.epochs:
+    if len(history) > settings.epochs:
+        raise ValueError(f"{run_dir} holds a run of {len(history)} epochs, more than epochs={settings.epochs}")
+    if result is not None and not len(history) == len(result["epochs"]) == settings.epochs:
         result = None
 
     train_data = on_all(mesh, DeviceData(data.train_inputs, data.train_labels))
@@ -182,32 +186,6 @@ def train(
     return result, nnx.merge(graph, state.params)
 
 
-def run_header(settings: TrainingSettings, description: dict[str, Any]) -> dict[str, Any]:
-    """What identifies a run in its result file and its checkpoints, as JSON gives it back."""
-    fields = dataclasses.asdict(settings)
-    if settings.micro_batches == 1:
-        # Result files of before there were parts of batches are still those of whole ones.
-        del fields["micro_batches"]
-    return json.loads(json.dumps({"settings": fields, **description}))
-
-
-def finished_result(path: Path, header: dict[str, Any]) -> dict[str, Any] | None:
-    """The result file of a run that is complete, None where there is none.
-
-    Raises:
-      ValueError: if the file is of a run with other settings.
-    """
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text())
-    differing = [name for name in header if _without_epochs(header, name) != _without_epochs(result, name)]
-    if differing:
-        raise ValueError(
-            f"{path} is of a run with other settings ({', '.join(sorted(differing))}); remove it, or write elsewhere"
-        )
-    return result if result["complete"] and result["settings"] == header["settings"] else None
-
-
 def _summary(history: list[dict[str, Any]], complete: bool) -> dict[str, Any]:
     accuracies = [row["test_accuracy"] for row in history]
     return {
@@ -225,20 +203,9 @@ def _restore(checkpoints: ocp.CheckpointManager, state: TrainState, header: dict
         )
     step = checkpoints.latest_step()
     saved = checkpoints.restore(step, args=ocp.args.Composite(history=ocp.args.JsonRestore())).history
-    names = sorted(header.keys() | saved["header"].keys())
-    differing = [name for name in names if _without_epochs(header, name) != _without_epochs(saved["header"], name)]
-    if differing:
-        raise ValueError(
-            f"{checkpoints.directory} holds a run with other settings ({', '.join(differing)}); pass another --run-dir"
-        )
+    check_header(header, saved["header"], f"the run in {checkpoints.directory}")
     restored = checkpoints.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(state)))
     return restored.state, saved["epochs"]
-
-
-def _without_epochs(header: dict[str, Any], name: str) -> Any:
-    """A run may be resumed for more epochs than it was started for."""
-    value = header.get(name)
-    return {key: entry for key, entry in value.items() if key != "epochs"} if name == "settings" and value else value
 
 
 def _train_epoch(run_steps, state, data, order, key, epoch) -> tuple[TrainState, dict[str, float]]:

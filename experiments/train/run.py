@@ -18,13 +18,15 @@ from experiments.models.linear_attention import LinearAttention
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
-from experiments.train.loop import TrainingSettings, run_header, train
+from experiments.train.loop import TrainingSettings, train
 from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation, SteepestDescent
 from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
 DATASETS = (*images.NAMES, *text.NAMES)
-ATTENTION = ("qama", "softmax", "linear", "none", *baselines.NAMES)
+# Besides QAMA and the baselines.
+LAYERS: dict[str, AttentionFactory] = {"softmax": nnx.MultiHeadAttention, "linear": LinearAttention, "none": None}
+ATTENTION = ("qama", *LAYERS, *baselines.NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Run:
       rho_0: ρ₀ of QAMA.
       gamma_0: γ₀ of QAMA.
       importance_scale: standard deviation of W_ε at the start, in QAMA.
-      study: what the run is for, in its result file; may be empty.
+      study: what the run is for.
+      case: the row of the study: a data set and what its model has of its own.
+      arm: what is compared within the case; with the seed, the four names are those of the run.
     """
 
     dataset: str
@@ -74,11 +78,18 @@ class Run:
     gamma_0: float = 0.8
     importance_scale: float = 0.05
     study: str = ""
+    case: str = ""
+    arm: str = ""
 
     def __post_init__(self):
         for name, choices in (("attention", ATTENTION), ("selection", SELECTIONS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+
+    @property
+    def name(self) -> str:
+        """For a folder and for messages."""
+        return f"{self.study}/{self.case}_{self.arm}_seed{self.training.seed}"
 
     @property
     def is_text(self) -> bool:
@@ -102,23 +113,25 @@ class Run:
         """Makes the model of this run for these data from random streams."""
         return functools.partial(_make_model, self._model_settings(data), self._attention(data))
 
-    def description(self, data: Dataset) -> dict[str, Any]:
-        """What the result file says of the run besides the training settings."""
+    def header(self, data: Dataset) -> dict[str, Any]:
+        """What the result says of the run: whatever defines it but the number of epochs, by which it may grow."""
         shapes = nnx.eval_shape(lambda: self.model_maker(data)(nnx.Rngs(0)))
         qama = {
             "solver": self._solver_in_words(),
+            "readout": repr(self.readout),
+            "selection": self.selection,
             "rho_0": self.rho_0,
             "gamma_0": self.gamma_0,
             "importance_scale": self.importance_scale,
         }
-        # Result files of before there were read-outs are still those of the paper's.
-        if self.readout != EnergyReadout() or self.selection != "annealed":
-            qama |= {"readout": repr(self.readout), "selection": self.selection}
-        # The same holds for those of before there were studies in the header, and baselines.
-        header: dict[str, Any] = {"study": self.study} if self.study else {}
-        if self.attention in baselines.NAMES:
-            header["baseline"] = repr(self._baseline(data))
-        return header | {
+        settings = dataclasses.asdict(self.training)
+        del settings["epochs"]
+        return {
+            "study": self.study,
+            "case": self.case,
+            "arm": self.arm,
+            "seed": settings.pop("seed"),
+            "settings": settings,
             "dataset": self.dataset,
             "attention": self.attention,
             "train_examples": len(data.train_labels),
@@ -127,11 +140,8 @@ class Run:
             "model": self._model_settings(data),
             "parameters": count_parameters(shapes),
             "qama": qama if self.attention == "qama" else None,
+            "baseline": repr(self._baseline(data)) if self.attention in baselines.NAMES else None,
         }
-
-    def header(self, data: Dataset) -> dict[str, Any]:
-        """What identifies the run in its result file."""
-        return run_header(self.training, self.description(data))
 
     def num_tokens(self, data: Dataset) -> int:
         """Length of the token sequence."""
@@ -156,7 +166,7 @@ class Run:
             self.training,
             run_dir=run_dir,
             result_path=result_path,
-            description=self.description(data),
+            header=self.header(data),
             resume=resume,
             on_epoch=on_epoch,
         )
@@ -172,16 +182,14 @@ class Run:
         if self.is_text:
             return {"vocabulary": self.vocabulary} | common
         mean, deviation = data.channel_moments
-        return (
-            {
-                "image_shape": data.train_inputs.shape[1:],
-                "patch_size": self.patch_size,
-                "pixel_mean": mean,
-                "pixel_deviation": deviation,
-            }
-            | ({} if self.pool == (1, 1) else {"pool": self.pool})
-            | common
-        )
+        images_only = {
+            "image_shape": data.train_inputs.shape[1:],
+            "patch_size": self.patch_size,
+            "pool": self.pool,
+            "pixel_mean": mean,
+            "pixel_deviation": deviation,
+        }
+        return images_only | common
 
     def _solver_in_words(self) -> str:
         if self.solver is None:
@@ -192,12 +200,8 @@ class Run:
         return baselines.make_baseline(self.attention, tokens=self.num_tokens(data), seed=self.training.seed)
 
     def _attention(self, data: Dataset) -> AttentionFactory:
-        if self.attention == "none":
-            return None
-        if self.attention == "softmax":
-            return nnx.MultiHeadAttention
-        if self.attention == "linear":
-            return LinearAttention
+        if self.attention in LAYERS:
+            return LAYERS[self.attention]
         if self.attention in baselines.NAMES:
             return self._baseline(data).layer
         solver, readout = self.solver, self.readout

@@ -1,0 +1,118 @@
+"""The study of read-outs: what values are worth, and what the annealer is, beside the controls."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from experiments.attention_arms import ARMS, WINDOWS
+from experiments.reproduce.spread import Seeds, by_seed, differences, mean_and_spread
+from experiments.reproduce.study import Amount, Budget, Result, Results, Run, Study, Table, make_run
+from qama_jax import WindowReadout
+
+_AMOUNTS = {
+    "mnist": Amount(5, 12_500),
+    "cifar10": Amount(10),
+    "imdb": Amount(4),
+    "sst2": Amount(5),
+    "groups": Amount(10),
+}
+
+
+class Case(NamedTuple):
+    """A data set and a model.
+
+    Attributes:
+      dataset: its name.
+      label: what tables call it.
+      window: the window read-out for its tokens: on images 3×3 patches and the row to either side of them.
+      changes: of the run.
+      micro_batches: parts of a batch, see `TrainingSettings`.
+    """
+
+    dataset: str
+    label: str
+    window: WindowReadout
+    changes: Mapping[str, Any] = MappingProxyType({})
+    micro_batches: int = 1
+
+
+CASES = {
+    "mnist-1": Case("mnist", "MNIST, 1 block", WINDOWS["mnist"], {"depth": 1}),
+    "mnist-2": Case("mnist", "MNIST, 2 blocks", WINDOWS["mnist"], {"depth": 2}),
+    "mnist-4": Case("mnist", "MNIST, 4 blocks", WINDOWS["mnist"], {"depth": 4}),
+    "cifar10-64": Case("cifar10", "CIFAR-10, 64 tokens", WINDOWS["cifar10"], {"depth": 2}),
+    "cifar10-256": Case(
+        "cifar10",
+        "CIFAR-10, 256 tokens",
+        WindowReadout(radius=17, num_keys=16),
+        {"depth": 2, "patch_size": 2},
+        micro_batches=32,
+    ),
+    "sst2": Case("sst2", "SST-2, 72 tokens", WINDOWS["sst2"]),
+    "imdb": Case("imdb", "IMDB, 512 tokens", WINDOWS["imdb"]),
+    "groups": Case("groups", "Groups, 8 heads", WindowReadout(radius=8, num_keys=8), {"patch_size": 1}),
+    "groups-2": Case(
+        "groups", "Groups, 2 heads", WindowReadout(radius=8, num_keys=4), {"patch_size": 1, "num_heads": 2}
+    ),
+}
+
+
+def runs(budget: Budget, seed: int) -> Iterable[Run]:
+    """All arms of each case."""
+    for name, case in CASES.items():
+        for arm in ARMS:
+            yield make_run(
+                budget,
+                _AMOUNTS[case.dataset],
+                study="readouts",
+                case=name,
+                arm=arm,
+                dataset=case.dataset,
+                seed=seed,
+                window=case.window,
+                micro_batches=case.micro_batches,
+                **case.changes,
+            )
+
+
+def table(results: Results) -> Table | None:
+    """Accuracy of each arm, and its difference to softmax and to its control, over the same seeds."""
+    accuracy = _accuracies(results)
+    rows = []
+    for case, described in CASES.items():
+        for arm, layer in ARMS.items():
+            found = accuracy.get((case, arm))
+            if found:
+                softmax, control = (accuracy.get((case, other), {}) for other in ("softmax", f"{arm}-importance"))
+                against = "" if arm == "softmax" else mean_and_spread(differences(found, softmax), "+.1f")
+                alone = mean_and_spread(differences(found, control), "+.1f")
+                seeds = f"{mean_and_spread(found)} | {len(found)}"
+                rows.append(f"{described.label} | {layer.label} | {seeds} | {against} | {alone}")
+    if not rows:
+        return None
+    one_of = {result["case"]: result for result in results["readouts"]}
+    note = "Per cent and points, mean ± standard deviation over the seeds; differences are of runs with the same seed. "
+    note += " ".join(_settings(one_of[case], described) for case, described in CASES.items() if case in one_of)
+    header = "data | attention | accuracy | seeds | − softmax | − importance alone"
+    return Table.of(header, rows, "Read-outs: test accuracy after the last epoch", note)
+
+
+def mean_accuracy(results: Results, case: str, arm: str) -> str:
+    """Of one arm, with its standard deviation over the seeds; empty where it has not run."""
+    return mean_and_spread(_accuracies(results).get((case, arm), {}))
+
+
+def _accuracies(results: Results) -> dict[tuple[str, str], Seeds]:
+    """In per cent, by case and arm, then seed."""
+    return by_seed(results["readouts"], lambda result: (result["case"], result["arm"]), "last")
+
+
+def _settings(result: Result, case: Case) -> str:
+    depth, window = result["model"]["depth"], case.window
+    return (
+        f"{case.label}: {result['train_examples']:,} training examples, {len(result['epochs'])} epochs, {depth} "
+        f"block{'s' if depth > 1 else ''}, windows of {2 * window.radius + 1} tokens, {window.num_keys} selected keys."
+    )
+
+
+STUDY = Study("readouts", runs, table)
