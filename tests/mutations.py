@@ -81,7 +81,7 @@ MUTATIONS = {
     ],
     "solvers/base.py": [
         ("jnp.argmin(energies)).reshape", "jnp.argmax(energies)).reshape"),
-        ("jnp.min(energies), reads", "energies[0], reads"),
+        ("jnp.min(energies) +", "energies[0] +"),
         ("reads = jax.vmap(problem.clamp)(reads)\n", ""),
         ("problem = jax.lax.stop_gradient(problem)\n", "pass\n"),
         ("jax.vmap(problem.clamp)(initial_bits.astype(bool)", "(lambda bits: bits)(initial_bits.astype(bool)"),
@@ -181,7 +181,7 @@ MUTATIONS = {
         ("problem.couple(here + change / 2)", "problem.couple(here)"),
         ("change * (problem.linear +", "change * ("),
         ("gains[labels] > 0", "gains[labels] < 0"),
-        ("argmin(jax.vmap(problem.energy)(states))", "argmax(jax.vmap(problem.energy)(states))"),
+        ("argmin(jax.vmap(problem.relative_energy)", "argmax(jax.vmap(problem.relative_energy)"),
     ],
     "solvers/coherent_ising_machine.py": [
         ("error * pulses.relaxed.force(measured)", "pulses.relaxed.force(measured)"),

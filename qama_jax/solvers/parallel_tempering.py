@@ -133,7 +133,7 @@ class ParallelTempering(IterativeSolver):
         spacing = jnp.zeros(self.num_replicas - 1, problem.dtype)
         if self.num_tuning_sweeps:
             spacing = jnp.log(jnp.maximum(jnp.diff(jnp.log(ladder.beta)), _CLOSEST))
-        return _State(ladder.transition.arrange(bits), spacing, start, jax.vmap(problem.energy)(start))
+        return _State(ladder.transition.arrange(bits), spacing, start, jax.vmap(problem.relative_energy)(start))
 
     def step(
         self, key: Key[Array, ""], ladder: _Ladder, state: _State, index: Int[Array, ""]
@@ -175,7 +175,7 @@ class ParallelTempering(IterativeSolver):
             "beta": self._betas(ladder, state),
             "exchange_rate": jnp.sum(infos, axis=(0, 1), where=counted[:, None]) / jnp.maximum(tried, 1),
             "replicas": replicas,
-            "replica_energies": energies,
+            "replica_energies": energies + ladder.transition.problem.offset,
         }
 
     def _betas(self, ladder: _Ladder, state: _State) -> Float[Array, "replicas"]:
@@ -196,10 +196,10 @@ class ParallelTempering(IterativeSolver):
         return transition.arrange(pairs.reshape(bits.shape))
 
     def _replicas(self, ladder: _Ladder, chains: Array) -> tuple[Bits, Float[Array, "reads replicas"]]:
-        """The bits of all replicas [reads, replicas, *problem.shape] and their energies."""
+        """The bits of all replicas [reads, replicas, *problem.shape] and their energies without the offset."""
         problem, shape = ladder.transition.problem, (self.num_reads, self.num_replicas)
         bits = ladder.transition.restore(chains)
-        return bits.reshape(*shape, *problem.shape), jax.vmap(problem.energy)(bits).reshape(shape)
+        return bits.reshape(*shape, *problem.shape), jax.vmap(problem.relative_energy)(bits).reshape(shape)
 
 
 def _lowest(

@@ -112,7 +112,7 @@ class PathIntegralAnnealing(IterativeSolver):
 
     def bits(self, slices: _Slices, state: Array) -> Bits:
         bits = self._by_read(slices, state)
-        lowest = jnp.argmin(jax.vmap(jax.vmap(slices.problem.energy))(bits), axis=1)
+        lowest = jnp.argmin(jax.vmap(jax.vmap(slices.problem.relative_energy))(bits), axis=1)
         return jax.vmap(lambda slices, index: slices[index])(bits, lowest)
 
     def report(self, slices: _Slices, rows: Any, state: Array, infos: None) -> dict[str, Array]:
