@@ -40,7 +40,7 @@ def check_count(minimum: int = 1, **settings: int) -> None:
 def check_flag(**settings: bool) -> None:
     """Raises `ValueError` for the first setting that is neither True nor False."""
     for name, value in settings.items():
-        if not isinstance(value, bool):
+        if not isinstance(value, bool | np.bool_):
             raise ValueError(f"{name} must be True or False, got {value!r}")
 
 

@@ -250,7 +250,8 @@ def test_exhaustive():
     """Of two blocks of states, in either of which the lowest may be."""
     for sign in (1, -1):
         biases = np.append(np.random.default_rng(0).standard_normal(12), sign).astype(np.float32)
-        reads, _ = qama_jax.Exhaustive().sample(KEY, qama_jax.Ising(np.zeros((13, 13), np.float32), biases), None)
+        problem = qama_jax.Ising(np.zeros((13, 13), np.float32), biases)
+        reads, _ = jax.jit(lambda problem: qama_jax.Exhaustive().sample(KEY, problem, None))(problem)
         np.testing.assert_array_equal(reads[0], biases > 0)
 
 

@@ -153,7 +153,7 @@ def test_nothing_is_checked_inside_of_transformations(matrix):
         (lambda: qama_jax.Qubo("matrix"), "matrix must be an array"),
         (lambda: qama_jax.Qubo([[1, 2], [3]]), "matrix must be an array"),
         (lambda: qama_jax.Qubo({(0, 1): 1.0}), r"got a dict; pass qama_jax\.Qubo\.from_bqm\(.*from_qubo"),
-        (lambda: qama_jax.Ising({0: 1.0}), r"got a dict; pass qama_jax\.Ising\.from_bqm\(.*from_ising"),
+        (lambda: qama_jax.Ising({0: 1.0}), r"got a dict; pass qama_jax\.Ising\.from_ising\(h, J\)"),
         (lambda: qama_jax.Qubo(dimod.BinaryQuadraticModel("SPIN")), r"pass qama_jax\.Qubo\.from_bqm\(model\)"),
         (lambda: qama_jax.Qubo.from_bqm(dimod.ConstrainedQuadraticModel()), r"dimod\.cqm_to_bqm"),
         (lambda: qama_jax.Qubo([[0.0, np.nan], [0.0, 1.0]]), r"matrix\[0, 1\] is nan; every entry must be finite"),

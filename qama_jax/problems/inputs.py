@@ -64,10 +64,8 @@ def pairs_of_matrix(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def refuse_models(value: Any, name: str, cls: str) -> None:
     """Raises `ValueError` with the remedy where `value` is a dict of terms or a model of dimod."""
     if isinstance(value, dict) and not scipy.sparse.issparse(value):
-        make = "from_qubo(Q)" if cls == "Qubo" else "from_ising(h, J)"
-        raise ValueError(
-            f"{name} must be a matrix, got a dict; pass qama_jax.{cls}.from_bqm(dimod.BinaryQuadraticModel.{make})"
-        )
+        make = "from_bqm(dimod.BinaryQuadraticModel.from_qubo(Q))" if cls == "Qubo" else "from_ising(h, J)"
+        raise ValueError(f"{name} must be a matrix, got a dict; pass qama_jax.{cls}.{make}")
     if hasattr(value, "vartype"):
         raise ValueError(f"{name} must be a matrix, got {type(value).__name__}; pass qama_jax.{cls}.from_bqm(model)")
 

@@ -1,6 +1,8 @@
 """Ising problems, dense or sparse."""
 
 import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -159,6 +161,37 @@ class Ising(Quadratic):
         return cls.from_terms(make_terms(size, rows, columns, couplings, biases, offset, spins=True, names=names))
 
     @classmethod
+    def from_ising(
+        cls,
+        h: Mapping[int, float] | Sequence[float],
+        J: Mapping[tuple[int, int], float],
+        offset: float = 0.0,
+        *,
+        size: int | None = None,
+    ) -> "Ising":
+        """The problem of energy `Σ_i h_i σ_i + Σ_ij J_ij σ_i σ_j + offset`, as dimod and D-Wave's tools write it.
+
+        Their signs are opposite to those of `couplings` and `biases`: here a positive J sets spins against each other.
+
+        Args:
+          h: [n], or a dict from indices of spins, counted from 0; those that are not there have none.
+          J: a dict from pairs of different indices; those of repeated pairs, (0, 1) and (1, 0), are summed.
+          offset: constant added to every energy.
+          size: n; by default the length of `h`, or one more than the largest index.
+
+        Raises:
+          ValueError: if a key is no index, or a pair of equal ones; an index is out of range, or a number is not
+            finite.
+
+        Example:
+          >>> import qama_jax
+          >>> ising = qama_jax.Ising.from_ising({0: -1.0}, {(0, 1): 2.0})
+          >>> ising.exact_energy([1, 0])
+          -3
+        """
+        return cls.from_terms(_terms_of_dimod(h, J, offset, size))
+
+    @classmethod
     def _from_own_terms(cls, terms: Terms, kind: type[Couplings], dtype: jnp.dtype) -> "Ising":
         couplings = kind.from_pairs(np.zeros(terms.size), terms.rows, terms.columns, -terms.values, dtype)
         return cls(as_matrix(couplings), (-terms.linear).astype(dtype), np.asarray(terms.offset, dtype))
@@ -180,3 +213,28 @@ def _terms_of_sparse_couplings(couplings: Any, biases: Any, offset: Any) -> Term
     names = "couplings", "couplings", "couplings", "biases", "offset"
     size = couplings.shape[0]
     return make_terms(size, rows[pairs], columns[pairs], values[pairs], biases, offset, spins=True, names=names)
+
+
+def _terms_of_dimod(h: Any, J: Any, offset: Any, size: int | None) -> Terms:
+    if not isinstance(J, Mapping):
+        raise ValueError(f"J must be a dict from pairs of indices, got {type(J).__name__}; see Ising.from_edges")
+    if not isinstance(h, Mapping):
+        h = dict(enumerate(as_numbers(h, "h").tolist()))
+        size = max(len(h), 1) if size is None else size
+    pairs = [key if isinstance(key, tuple) and len(key) == 2 else (key, None) for key in J]
+    for index in itertools.chain(h, *pairs):
+        if isinstance(index, bool) or not isinstance(index, int | np.integer):
+            raise ValueError(
+                f"h and J must have indices of spins as keys, got {index!r}; for labels, pass "
+                "qama_jax.Ising.from_bqm(dimod.BinaryQuadraticModel.from_ising(h, J))"
+            )
+    rows, columns = ([int(pair[side]) for pair in pairs] for side in (0, 1))
+    size = edge_size([*rows, *h], columns, None, size)
+    names = ("J", "J", "J", "h", "offset")
+    spins, values = [int(index) for index in h], as_numbers(list(h.values()), "h")
+    if spins and not 0 <= min(spins) <= max(spins) < size:
+        raise ValueError(f"h must have indices between 0 and {size - 1}, got {min(spins)} to {max(spins)}")
+    linear = np.zeros(size, values.dtype)
+    linear[spins] = values
+    couplings = as_numbers(list(J.values()), "J")
+    return make_terms(size, rows, columns, couplings, linear, offset, spins=True, names=names)

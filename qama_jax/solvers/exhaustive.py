@@ -2,35 +2,22 @@
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from qama_jax.problems.base import Bits, Problem, is_concrete
 from qama_jax.problems.enumeration import lowest_state
+from qama_jax.problems.integers import IntegerCoefficients, digit_bits, integer_coefficients
 from qama_jax.problems.ising import Ising
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.solvers.base import Solution
 
 _MAX_BITS = 24
 _BLOCK_BITS = 12
-
-# Of the bits of an integer, those that keep apart the sum of up to 300 coefficients, and its sign.
-_CARRY_BITS = 10
-
-
-class _Digits(NamedTuple):
-    """Coefficients of the energy `Σ_i linear_i v_i + Σ_{i<j} pairs_ij v_i v_j` as integers, in two digits each.
-
-    A coefficient is `(first · 2^bits + second)` units, rounded to one, which is 2^(2 bits) times smaller than the
-    largest coefficient: whole numbers of the problem's type are whole numbers of units, and their sums exact.
-    """
-
-    pairs: Int[Array, "digits n n"]
-    linear: Int[Array, "digits n"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,31 +38,29 @@ class Exhaustive:
         del key
         _check(problem, initial_bits)
         num_bits = math.prod(problem.shape)
-        unit_bits, digits = _digits(problem)
+        coefficients = integer_coefficients(problem)
         split = min(num_bits, _BLOCK_BITS)
-        integer = digits.linear.dtype
-        spins = isinstance(problem, Ising)
+        integer, unit_bits = coefficients.linear.dtype, digit_bits(coefficients.linear.dtype)
 
-        def states(numbers: Int[Array, "..."], size: int) -> Int[Array, "... size"]:
-            bits = (numbers[..., None] >> jnp.arange(size, dtype=jnp.int32)) & 1
-            return (2 * bits - 1 if spins else bits).astype(integer)
+        def states(numbers: Int[Array, "k"], size: int) -> Int[Array, "k size"]:
+            bits = _binary(numbers, size).astype(integer)
+            return 2 * bits - 1 if isinstance(problem, Ising) else bits
 
+        # The first variables run through all of their states in each block, the others stand still.
         block = states(jnp.arange(2**split, dtype=jnp.int32), split)
 
-        @jax.vmap
-        def of_block(digit: _Digits) -> Int[Array, "states"]:
-            return _pair_sums(block, digit.pairs[:split, :split]) + _sums(block, digit.linear[:split])
+        def of_block(digit: IntegerCoefficients) -> Int[Array, "states"]:
+            return _energies(block, digit.pairs[:split, :split], digit.linear[:split])
 
-        @jax.vmap
-        def within(digit: _Digits, rest: Int[Array, "rest"]) -> Int[Array, "states"]:
-            alone = _pair_sums(rest[None], digit.pairs[split:, split:]) + _sums(rest[None], digit.linear[split:])
-            return _sums(block, _sums(digit.pairs[:split, split:], rest)) + alone
+        def with_rest(digit: IntegerCoefficients, rest: Int[Array, "1 rest"]) -> Int[Array, "states"]:
+            between = _products(digit.pairs[:split, split:], rest[0])
+            return _products(block, between) + _energies(rest, digit.pairs[split:, split:], digit.linear[split:])
 
-        constant = of_block(digits)
+        alone = jax.vmap(of_block)(coefficients)
 
         def lowest_of_block(carry: Any, index: Int[Array, ""]) -> tuple[Any, None]:
-            rest = states(index, num_bits - split)
-            first, second = constant + within(digits, jnp.stack([rest, rest]))
+            rest = states(index[None], num_bits - split)
+            first, second = alone + jax.vmap(with_rest, in_axes=(0, None))(coefficients, rest)
             high, low = first + (second >> unit_bits), second & (2**unit_bits - 1)
             place = jnp.argmin(jnp.where(high == jnp.min(high), low, jnp.iinfo(integer).max)).astype(jnp.int32)
             found = index * 2**split + place, high[place], low[place]
@@ -88,8 +73,7 @@ class Exhaustive:
         start = zero, zero.astype(integer) + jnp.iinfo(integer).max, zero.astype(integer)
         blocks = jnp.arange(2 ** (num_bits - split), dtype=jnp.int32)
         (state, _, _), _ = jax.lax.scan(lowest_of_block, start, blocks)
-        digits_of_state = (state >> jnp.arange(num_bits, dtype=jnp.int32)) & 1
-        return digits_of_state.astype(jnp.int8).reshape(1, *problem.shape), {}
+        return _binary(state[None], num_bits).astype(jnp.int8).reshape(1, *problem.shape), {}
 
     def runs_on_host(self, problem: Problem) -> bool:
         """See `HostSolver`: where floats hold the problem's numbers only rounded."""
@@ -120,34 +104,16 @@ def _check(problem: Problem, initial_bits: Any) -> None:
         )
 
 
-def _digits(problem: Problem) -> tuple[int, _Digits]:
-    """The coefficients over spins for an Ising problem, whose integers stay integers there, else over bits."""
-    if isinstance(problem, Ising):
-        matrix, linear = problem.as_matrix() / 4, problem.biases
-    else:
-        exists = problem.clamp(jnp.ones(problem.shape, jnp.int8)).reshape(-1).astype(problem.dtype)
-        matrix = problem.as_matrix() * exists[:, None] * exists[None]
-        linear = problem.linear.reshape(-1) * exists
-    pairs = -jnp.triu(matrix, 1)
-    largest = jnp.maximum(jnp.max(jnp.abs(pairs)), jnp.max(jnp.abs(linear)))
-    integer = jnp.dtype(f"int{8 * linear.dtype.itemsize}")
-    unit_bits = jnp.iinfo(integer).bits - _CARRY_BITS - 1
-
-    _, exponent = jnp.frexp(largest)
-
-    def split(coefficients: Float[Array, "..."]) -> Int[Array, "digits ..."]:
-        # Powers of two round nothing, nor does what is left of the first digit.
-        scaled = jnp.ldexp(coefficients, unit_bits - exponent)
-        first = jnp.rint(scaled)
-        second = jnp.rint(jnp.ldexp(scaled - first, unit_bits))
-        return jnp.stack([first, second]).astype(integer)
-
-    return unit_bits, _Digits(split(pairs), split(-linear))
+def _binary(numbers: Int[Array, "k"], size: int) -> Int[Array, "k size"]:
+    """Binary digits, the lowest first."""
+    return (numbers[:, None] >> jnp.arange(size, dtype=numbers.dtype)[None]) & 1
 
 
-def _sums(states: Int[Array, "states n"], coefficients: Int[Array, "n"]) -> Int[Array, "states"]:
-    return jnp.sum(states * coefficients[None], axis=1, dtype=states.dtype)
+def _products(matrix: Int[Array, "k n"], vector: Int[Array, "n"]) -> Int[Array, "k"]:
+    """Not as a dot, which accelerators lack for integers."""
+    return jnp.sum(matrix * vector[None], axis=1, dtype=matrix.dtype)
 
 
-def _pair_sums(states: Int[Array, "states n"], pairs: Int[Array, "n n"]) -> Int[Array, "states"]:
-    return jnp.sum(states[:, :, None] * states[:, None, :] * pairs[None], axis=(1, 2), dtype=states.dtype)
+def _energies(states: Int[Array, "k n"], pairs: Int[Array, "n n"], linear: Int[Array, "n"]) -> Int[Array, "k"]:
+    of_pairs = jnp.sum(states[:, :, None] * states[:, None, :] * pairs[None], axis=(1, 2), dtype=states.dtype)
+    return of_pairs + _products(states, linear)
