@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quadratic
+from contract import SOLVERS
 
 import qama_jax
 from qama_jax.sampling.descent import descend
@@ -256,6 +257,24 @@ def test_exhaustive():
 
 
 class TestSettings:
+    @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+    def test_settings_are_python_values(self, solver):
+        """Arrays are not, whose equality is no truth value and which have no hash."""
+        for field in dataclasses.fields(solver):
+            for value in (jnp.float32(0.5), jnp.int32(3), np.array(3), np.array([1.0, 2.0]), object(), (jnp.ones(()),)):
+                with pytest.raises(ValueError, match=f"{field.name} must"):
+                    dataclasses.replace(solver, **{field.name: value})
+
+    def test_the_remedy_for_a_scalar(self):
+        with pytest.raises(ValueError, match=r"must be a Python number, got .*; pass float\(coupling_strength\)"):
+            qama_jax.SimulatedBifurcation(coupling_strength=jnp.float32(0.5))
+        with pytest.raises(ValueError, match=r"must be an integer >= 1, got .*; pass int\(num_reads\)"):
+            qama_jax.SteepestDescent(num_reads=jnp.int32(2))
+        for value in ("0.5", None, True, np.float32(0.5), 1j):
+            with pytest.raises(ValueError, match="damping must be a Python number"):
+                qama_jax.MeanFieldAnnealing(damping=value)
+        assert qama_jax.MeanFieldAnnealing(damping=np.float64(0.5)) == qama_jax.MeanFieldAnnealing(damping=0.5)
+
     @pytest.mark.parametrize("value", [np.int64(3), np.int32(3), np.uint8(3)])
     def test_integers_of_numpy_are_counts(self, value):
         solver = qama_jax.ParallelTempering(num_sweeps=value, num_replicas=value, num_reads=value)

@@ -152,6 +152,8 @@ def make_terms(
         raise ValueError(f"{offset_name} must be a scalar, got shape {offset.shape}")
     if offset.dtype == np.float64 and float(offset).is_integer():
         offset = np.array(int(offset), dtype=object)  # which leaves integers exact
+    if (values.dtype == np.float64) != (linear.dtype == np.float64):
+        values, linear = _whole(values), _whole(linear)  # else floats, such as zeros, would round the integers
     if any(array.dtype == np.float64 for array in (values, linear, offset)):
         values, linear = (array.astype(np.float64) for array in (values, linear))
     elif _total(abs(values)) + _total(abs(linear)) + abs(int(offset)) >= _SAFE // 8:
@@ -252,6 +254,12 @@ def _as_integers(numbers: np.ndarray) -> np.ndarray | None:
     if np.sum(np.abs(numbers), dtype=np.float64) < _SAFE / 2:
         return numbers.astype(np.int64)
     return np.array([int(number) for number in numbers], dtype=object)
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    """The same as integers, where all are whole and small enough."""
+    is_whole = numbers.dtype == np.float64 and np.all((numbers == np.rint(numbers)) & (np.abs(numbers) < _SAFE))
+    return numbers.astype(np.int64) if is_whole else numbers
 
 
 def _total(values: np.ndarray) -> int | float:
