@@ -17,7 +17,12 @@ TESTS = {
     "sampling/descent.py": [f"{_STEPS}::test_descent"],
     "solvers/steepest_descent.py": [f"{_LOOP}::test_steepest_descent"],
     "solvers/exhaustive.py": [f"{_LOOP}::test_exhaustive", "tests/test_states.py"],
-    "problems/integers.py": ["tests/test_states.py", "tests/test_solvers.py::TestContract", "-k", "integers or digit"],
+    "problems/integers.py": [
+        "tests/test_states.py",
+        "tests/test_arrangement.py",
+        "-k",
+        "integers or digit or Exhaustive",
+    ],
     "problems/enumeration.py": ["tests/test_states.py", "-k", "on_the_host"],
     "problems/dense.py": ["tests/test_sparse.py", "-k", "same_methods"],
     "solvers/search.py": ["tests/test_search.py", "tests/test_states.py", "-k", "search or call or interrupt"],
@@ -155,7 +160,7 @@ MUTATIONS = {
         ("digits(-pairs), digits(-linear)", "digits(-pairs), digits(linear)"),
         ("jnp.ldexp(scaled - first, bits)", "0 * jnp.ldexp(scaled - first, bits)"),
         ("problem.as_matrix() / 4, problem", "problem.as_matrix(), problem"),
-        ("problem.linear.reshape(-1) * exists", "problem.linear.reshape(-1)"),
+        ("problem.as_matrix() * exists[:, None] * exists[None]", "problem.as_matrix()"),
     ],
     "problems/enumeration.py": [
         ("np.argmin(energies)", "np.argmax(energies)"),
