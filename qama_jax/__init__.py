@@ -8,12 +8,12 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | | names |
 |---|---|
 | layer | `QAMAAttention`; its stages as modules: `QuboConstruction`, `Annealer`, `EnergyDistribution` |
-| functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian`, `distribute_energy` |
+| functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian` |
 | read-outs | `EnergyReadout`, `WindowReadout`, `SelectedKeysReadout`, `LinearReadout`; protocol `Readout` |
-| problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse; `Problem` is what a solver sees of one |
+| problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse, and their `FixedProblem`; protocol `Problem` |
 | batches | `stack_problems` makes one of problems of different sizes |
 | files | `read_problem`, `write_problem`, `ProblemFile`; `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
-| solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; protocol `Solver` |
+| solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; `Solver`, `IterativeSolver` |
 | dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
 | sampling | `SimulatedAnnealing`, `IteratedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
 | others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines; `qama_jax.dimod.DimodSampler` for dimod |
@@ -42,10 +42,14 @@ Guides: `qama_jax.solvers` says which solver to choose and how to write one, `qa
 judge what a solver finds.
 """
 
+import warnings
+from typing import Any
+
 from qama_jax import analysis as analysis
 from qama_jax import checkpoint as checkpoint
 from qama_jax import hardware as hardware
 from qama_jax import linen as linen
+from qama_jax import nnx as nnx
 from qama_jax import readouts as readouts
 from qama_jax.attention import AttentionDiagnostics as AttentionDiagnostics
 from qama_jax.attention import qama_attention as qama_attention
@@ -55,6 +59,7 @@ from qama_jax.layers import EnergyDistribution as EnergyDistribution
 from qama_jax.layers import QuboConstruction as QuboConstruction
 from qama_jax.nnx import QAMAAttention as QAMAAttention
 from qama_jax.problems import AttentionHamiltonian as AttentionHamiltonian
+from qama_jax.problems import FixedProblem as FixedProblem
 from qama_jax.problems import Ising as Ising
 from qama_jax.problems import Problem as Problem
 from qama_jax.problems import ProblemFile as ProblemFile
@@ -70,11 +75,11 @@ from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import Readout as Readout
 from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts import WindowReadout as WindowReadout
-from qama_jax.readouts.distribution import distribute_energy as distribute_energy
 from qama_jax.solvers import BlockGibbs as BlockGibbs
 from qama_jax.solvers import CoherentIsingMachine as CoherentIsingMachine
 from qama_jax.solvers import Exhaustive as Exhaustive
 from qama_jax.solvers import IteratedAnnealing as IteratedAnnealing
+from qama_jax.solvers import IterativeSolver as IterativeSolver
 from qama_jax.solvers import MeanFieldAnnealing as MeanFieldAnnealing
 from qama_jax.solvers import ParallelTempering as ParallelTempering
 from qama_jax.solvers import PathIntegralAnnealing as PathIntegralAnnealing
@@ -87,3 +92,67 @@ from qama_jax.solvers import auto_solver as auto_solver
 from qama_jax.solvers import solve as solve
 from qama_jax.solvers.search import SearchResult as SearchResult
 from qama_jax.solvers.search import search as search
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Annealer",
+    "AttentionDiagnostics",
+    "AttentionHamiltonian",
+    "BlockGibbs",
+    "CimSolver",
+    "CoherentIsingMachine",
+    "EnergyDistribution",
+    "EnergyReadout",
+    "Exhaustive",
+    "FixedProblem",
+    "Ising",
+    "IteratedAnnealing",
+    "IterativeSolver",
+    "LinearReadout",
+    "MeanFieldAnnealing",
+    "ParallelTempering",
+    "PathIntegralAnnealing",
+    "Problem",
+    "ProblemFile",
+    "QAMAAttention",
+    "Qubo",
+    "QuboConstruction",
+    "Readout",
+    "SearchResult",
+    "SelectedKeysReadout",
+    "SimulatedAnnealing",
+    "SimulatedBifurcation",
+    "Solution",
+    "Solver",
+    "SteepestDescent",
+    "WindowReadout",
+    "__version__",
+    "analysis",
+    "attention_hamiltonian",
+    "auto_solver",
+    "checkpoint",
+    "hardware",
+    "linen",
+    "nnx",
+    "qama_attention",
+    "read_biqmac",
+    "read_problem",
+    "read_rudy",
+    "readouts",
+    "search",
+    "solve",
+    "stack_problems",
+    "write_problem",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of before, for one version."""
+    if name != "distribute_energy":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from qama_jax.readouts.distribution import distribute_energy
+
+    message = "qama_jax.distribute_energy is deprecated: use qama_jax.EnergyDistribution, or qama_jax.EnergyReadout"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return distribute_energy

@@ -11,6 +11,8 @@ import pytest
 import qama_jax
 from qama_jax.problems.base import register_pytree
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ def lowest_energy() -> float:
         qama_jax.PathIntegralAnnealing(num_sweeps=50),
         qama_jax.BlockGibbs(num_sweeps=50, num_reads=4),
         qama_jax.SimulatedBifurcation(num_reads=4),
+        qama_jax.Exhaustive(),
     ],
     ids=lambda solver: type(solver).__name__,
 )

@@ -274,7 +274,7 @@ def test_settings_of_a_solver(run):
         (["solve", "{file}", *BIFURCATION, "--set", "num_steps=ten"], "write strings in quotes"),
         (["solve", "{file}", *BIFURCATION, "--set", "num_steps={{[]}}"], "no Python literal"),
         (["solve", "{file}", *BIFURCATION, "--set", "num_steps=0"], "num_steps must be"),
-        (["solve", "{file}", *BIFURCATION, "--set", "time_step='fast'"], "does not take these settings"),
+        (["solve", "{file}", *BIFURCATION, "--set", "time_step='fast'"], "time_step must be a Python number"),
         (["solve", "{file}", "--format", "npy"], "is no .npy file"),
         (["solve", "{file}", "--format", "biqmac", "--output", "{folder}"], "name a file in an existing folder"),
         (["solve", "{file}", "--output", "{folder}/no/such"], "name a file in an existing folder"),

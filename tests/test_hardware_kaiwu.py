@@ -24,6 +24,8 @@ from qama_jax.hardware import (
     qubo_to_kaiwu,
 )
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 STATES = oracle.all_states(10)
 
 

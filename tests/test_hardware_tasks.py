@@ -25,6 +25,8 @@ from qama_jax.hardware import (
     unpack,
 )
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 UNLIMITED = Machine(num_spins=None, coupling_bits=None, auxiliary_spins=0)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quadratic
+from contract import SOLVERS
 
 import qama_jax
 from qama_jax.sampling.descent import descend
@@ -250,11 +251,30 @@ def test_exhaustive():
     """Of two blocks of states, in either of which the lowest may be."""
     for sign in (1, -1):
         biases = np.append(np.random.default_rng(0).standard_normal(12), sign).astype(np.float32)
-        reads, _ = qama_jax.Exhaustive().sample(KEY, qama_jax.Ising(np.zeros((13, 13), np.float32), biases), None)
+        problem = qama_jax.Ising(np.zeros((13, 13), np.float32), biases)
+        reads, _ = jax.jit(lambda problem: qama_jax.Exhaustive().sample(KEY, problem, None))(problem)
         np.testing.assert_array_equal(reads[0], biases > 0)
 
 
 class TestSettings:
+    @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+    def test_settings_are_python_values(self, solver):
+        """Arrays are not, whose equality is no truth value and which have no hash."""
+        for field in dataclasses.fields(solver):
+            for value in (jnp.float32(0.5), jnp.int32(3), np.array(3), np.array([1.0, 2.0]), object(), (jnp.ones(()),)):
+                with pytest.raises(ValueError, match=f"{field.name} must"):
+                    dataclasses.replace(solver, **{field.name: value})
+
+    def test_the_remedy_for_a_scalar(self):
+        with pytest.raises(ValueError, match=r"must be a Python number, got .*; pass float\(coupling_strength\)"):
+            qama_jax.SimulatedBifurcation(coupling_strength=jnp.float32(0.5))
+        with pytest.raises(ValueError, match=r"must be an integer >= 1, got .*; pass int\(num_reads\)"):
+            qama_jax.SteepestDescent(num_reads=jnp.int32(2))
+        for value in ("0.5", None, True, np.float32(0.5), 1j):
+            with pytest.raises(ValueError, match="damping must be a Python number"):
+                qama_jax.MeanFieldAnnealing(damping=value)
+        assert qama_jax.MeanFieldAnnealing(damping=np.float64(0.5)) == qama_jax.MeanFieldAnnealing(damping=0.5)
+
     @pytest.mark.parametrize("value", [np.int64(3), np.int32(3), np.uint8(3)])
     def test_integers_of_numpy_are_counts(self, value):
         solver = qama_jax.ParallelTempering(num_sweeps=value, num_replicas=value, num_reads=value)

@@ -8,6 +8,8 @@ import scipy.stats
 
 from qama_jax.sampling import noise
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 SHAPE = (512, 64)
 
 

@@ -38,6 +38,21 @@ def test_ising_energies_equal_dimod(matrix):
     np.testing.assert_allclose(energies(ising, states), model.energies((2 * states - 1, range(7))), atol=1e-4)
 
 
+def test_ising_problems_in_the_signs_of_dimod(matrix):
+    h = {0: 1.5, 5: -2.0, 3: 0.25}
+    pairs = {(i, j): float(matrix[i, j]) for i in range(6) for j in range(6) if i != j and (i + j) % 3}
+    states = oracle.all_states(6)
+    model = dimod.BinaryQuadraticModel.from_ising(h, pairs, -0.5)
+    expected = model.energies((2 * states - 1, range(6)))
+    ising = qama_jax.Ising.from_ising(h, pairs, -0.5)
+    np.testing.assert_allclose(energies(ising, states), expected, atol=1e-4)
+    np.testing.assert_allclose(ising.exact_energy(states), expected, rtol=1e-12, atol=1e-12)
+    as_list = qama_jax.Ising.from_ising([1.5, 0, 0, 0.25, 0, -2], pairs, -0.5)
+    np.testing.assert_array_equal(as_list.exact_energy(states), ising.exact_energy(states))
+    assert qama_jax.Ising.from_ising({}, {(np.int64(0), 2): 1}, size=4).shape == (4,)
+    assert qama_jax.Ising.from_ising([1, 2, 3], {}).exact_energy([1, 0, 1]) == 2
+
+
 def test_conversions_keep_every_energy(matrix):
     states = oracle.all_states(7)
     qubo = qama_jax.Qubo(matrix, -2.0)
@@ -153,7 +168,7 @@ def test_nothing_is_checked_inside_of_transformations(matrix):
         (lambda: qama_jax.Qubo("matrix"), "matrix must be an array"),
         (lambda: qama_jax.Qubo([[1, 2], [3]]), "matrix must be an array"),
         (lambda: qama_jax.Qubo({(0, 1): 1.0}), r"got a dict; pass qama_jax\.Qubo\.from_bqm\(.*from_qubo"),
-        (lambda: qama_jax.Ising({0: 1.0}), r"got a dict; pass qama_jax\.Ising\.from_bqm\(.*from_ising"),
+        (lambda: qama_jax.Ising({0: 1.0}), r"got a dict; pass qama_jax\.Ising\.from_ising\(h, J\)"),
         (lambda: qama_jax.Qubo(dimod.BinaryQuadraticModel("SPIN")), r"pass qama_jax\.Qubo\.from_bqm\(model\)"),
         (lambda: qama_jax.Qubo.from_bqm(dimod.ConstrainedQuadraticModel()), r"dimod\.cqm_to_bqm"),
         (lambda: qama_jax.Qubo([[0.0, np.nan], [0.0, 1.0]]), r"matrix\[0, 1\] is nan; every entry must be finite"),
@@ -165,6 +180,15 @@ def test_nothing_is_checked_inside_of_transformations(matrix):
         (lambda: qama_jax.Qubo([[1e-40]]), "float32 loses such small energies; divide all coefficients by 1e-40"),
         (lambda: qama_jax.Ising([[0.0, 1.0], [0.0, 0.0]]), r"couplings is triangular.*pass couplings \+ couplings\.T"),
         (lambda: qama_jax.Ising(scipy.sparse.csr_array([[0, 0], [1, 0]])), "couplings is triangular"),
+        (lambda: qama_jax.Ising.from_ising({"a": 1.0}, {}), r"got 'a'; for labels, pass qama_jax\.Ising\.from_bqm"),
+        (lambda: qama_jax.Ising.from_ising({}, {(0, "b"): 1.0}), "h and J must have indices of spins as keys, got 'b'"),
+        (lambda: qama_jax.Ising.from_ising({}, {3: 1.0}), "h and J must have indices of spins as keys"),
+        (lambda: qama_jax.Ising.from_ising([0.0], np.zeros((1, 1))), "J must be a dict from pairs of indices"),
+        (lambda: qama_jax.Ising.from_ising({}, {(1, 1): 1.0}), "J and J must be different"),
+        (lambda: qama_jax.Ising.from_ising({-1: 1.0}, {}, size=2), "h must have indices between 0 and 1, got -1"),
+        (lambda: qama_jax.Ising.from_ising([0.0], {(0, 1): 1.0}), "J must be between 0 and 0, got 1"),
+        (lambda: qama_jax.Ising.from_ising({0: np.nan}, {}), "h.* is nan"),
+        (lambda: qama_jax.Ising.from_ising({}, {}), "size must be at least 1"),
         (lambda: qama_jax.Ising(np.zeros((2, 3))), "couplings must be square"),
         (lambda: qama_jax.Ising(np.zeros((2, 2)), np.zeros(3)), "biases must have shape"),
     ],

@@ -57,7 +57,7 @@ def test_target(problem):
 def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
     """A clock that says 4 s a call: of 11 s, the third call would not end in time."""
     clock = iter(np.cumsum([0.0, 100.0, 4.0, 4.0, 4.0, 4.0]))
-    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("qama_jax.solvers.searching.clock.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, SOLVER, time_limit_s=11)
     assert (found.stopped, len(found.call_energies)) == ("time", 2)
     assert (found.compile_seconds, found.run_seconds) == (100, 8)
@@ -66,7 +66,7 @@ def test_time_limit_counts_calls_that_would_end_too_late(problem, monkeypatch):
 def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkeypatch):
     """A clock by which a call of 128 sweeps takes 1 s, and longer ones 5 s: 80 % of the 9 s left allow four times."""
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 5.0]))
-    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("qama_jax.solvers.searching.clock.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)
     assert found.solver == qama_jax.SimulatedAnnealing(num_sweeps=512, num_reads=16)
     assert (found.stopped, len(found.call_energies)) == ("time", 2)
@@ -76,7 +76,7 @@ def test_without_a_solver_calls_are_as_long_as_the_time_suggests(problem, monkey
 def test_calls_are_lengthened_again_where_the_first_was_slow(problem, monkeypatch):
     """The first says 1 s for 128 sweeps, the second takes 0.5 s for 512; what could not be twice as long stays."""
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 0.5, 0.0, 4.0, 4.5]))
-    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("qama_jax.solvers.searching.clock.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=10)
     assert found.solver.num_sweeps == 4096
     assert (found.stopped, len(found.call_energies)) == ("time", 3)
@@ -109,7 +109,7 @@ def test_iterated_annealing_goes_on_from_the_best_until_it_is_stuck(monkeypatch)
 def test_no_call_is_too_long_for_an_interrupt(problem, monkeypatch):
     """However much time there is, the longest takes 5 s: here 4 times as many sweeps as the first, of 1 s."""
     clock = iter(np.cumsum([0.0, 10.0, 1.0, 0.0, 4.0, 4.0]))
-    monkeypatch.setattr("qama_jax.solvers.search.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("qama_jax.solvers.searching.clock.time.perf_counter", lambda: next(clock))
     found = qama_jax.search(jax.random.key(0), problem, time_limit_s=3600, max_calls=2)
     assert found.solver.num_sweeps == 512
 

@@ -50,6 +50,20 @@ class TestContract:
         np.testing.assert_array_equal(solution.reads, reads)
         np.testing.assert_allclose(solution.read_energies, energies, rtol=1e-5, atol=1e-5)
 
+    def test_a_large_constant_changes_no_state(self, make_problem, solver):
+        """Though in float32 it swallows what states differ by."""
+        problem = make_problem(0)
+        if isinstance(problem, qama_jax.AttentionHamiltonian):
+            return  # which has none
+        near, far = (
+            qama_jax.solve(jax.random.key(0), dataclasses.replace(problem, offset=jnp.float32(offset)), solver)
+            for offset in (0.0, 1e9)
+        )
+        np.testing.assert_array_equal(far.reads, near.reads)
+        np.testing.assert_array_equal(far.bits, near.bits)
+        np.testing.assert_array_equal(far.read_energies, near.read_energies + np.float32(1e9))
+        assert near.energy == near.read_energies.min()
+
     def test_same_key_same_result_however_it_is_called(self, make_problem, solver):
         problems = [make_problem(seed) for seed in (0, 1)]
         keys = jax.random.split(jax.random.key(3), 2)

@@ -9,6 +9,7 @@ import scipy.sparse
 
 import qama_jax
 from qama_jax.problems.coloring import color_bits
+from qama_jax.problems.dense import DenseCouplings
 from qama_jax.sampling import make_sweeper
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -85,6 +86,29 @@ def test_scales(pair):
     np.testing.assert_allclose(found, [(scale, smallest, largest)] * 2, rtol=1e-5)
     lowest = np.linalg.eigvalsh(coupled)[0]
     assert lowest - 1e-2 <= problem.lowest_eigenvalue() <= 0.8 * lowest
+
+
+def test_dense_and_sparse_couplings_have_the_same_methods(pair):
+    problem, matrix, _ = pair
+    rng = np.random.default_rng(0)
+    diagonal = rng.integers(-3, 4, len(matrix)).astype(np.float32)
+    sparse = problem.couplings.scaled(2.0, diagonal)
+    whole = 2 * matrix + np.diag(diagonal)
+    dense = DenseCouplings(jnp.asarray(matrix, jnp.float32)).scaled(2.0, jnp.asarray(diagonal))
+    x = rng.integers(-2, 3, len(matrix)).astype(np.float32)
+    for couplings in (sparse, dense):
+        np.testing.assert_array_equal(couplings.to_dense(), whole)
+        np.testing.assert_array_equal(couplings.diagonal, diagonal)
+        np.testing.assert_array_equal(couplings.product(x), 2 * matrix @ x)
+        np.testing.assert_array_equal(couplings.quadratic_form(x), x @ whole @ x)
+        np.testing.assert_array_equal(couplings.row_sums(jnp.abs(couplings.entries)), 2 * np.abs(matrix).sum(axis=1))
+        assert (couplings.shape, couplings.ndim, couplings.dtype) == (matrix.shape, 2, np.float32)
+        rows, columns, sums = couplings.to_pairs()
+        assert (rows < columns).all()
+        again = type(couplings).from_pairs(diagonal, rows, columns, sums / 2, np.float32)
+        np.testing.assert_array_equal(again.to_dense(), whole)
+    names = {name for name in dir(DenseCouplings) if not name.startswith("_")}
+    assert names <= set(dir(sparse))
 
 
 def test_sweeps_are_as_one_bit_after_another(pair):

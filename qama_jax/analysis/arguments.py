@@ -1,13 +1,11 @@
 """Checks of arguments: of their shapes always, of their values where those are known."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
-from qama_jax.problems.base import Bits, Problem, as_float_array, is_concrete
+from qama_jax.problems.base import Bits, Problem, as_float_array, check_bits
 
 
 def checked_state(problem: Problem, bits: Any, name: str) -> Bits:
@@ -42,17 +40,3 @@ def for_each_row(value: Any, name: str, rows: Float[Array, "*batch n"]) -> Float
             f"{name} must be a scalar or of shape {rows.shape[:-1]}, one for each problem, got shape {array.shape}"
         )
     return jnp.broadcast_to(array, rows.shape[:-1])[..., None]
-
-
-def check_bits(bits: Num[Array, "..."], name: str) -> None:
-    """Raises `ValueError` where known values are not 0 or 1."""
-    check_values(bits, lambda x: (x == 0) | (x == 1), f"{name} must be 0 or 1", "from spins, pass (1 + spins) // 2")
-
-
-def check_values(array: Num[Array, "..."], allowed: Callable[[Any], Any], rule: str, remedy: str) -> None:
-    """Raises `ValueError` for values that are not allowed; under a transformation, none are known."""
-    if not is_concrete(array):
-        return
-    values = np.asarray(array)
-    if not allowed(values).all():
-        raise ValueError(f"{rule}, got {values[~allowed(values)].flat[0]}; {remedy}")

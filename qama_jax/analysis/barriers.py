@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from qama_jax.analysis.arguments import check_values, checked_state
+from qama_jax.analysis.arguments import checked_state
 from qama_jax.analysis.flips import free_flip_energy
-from qama_jax.problems.base import Bits, Problem
+from qama_jax.problems.base import Bits, Problem, check_values
 
 _MAX_BITS = 16
 

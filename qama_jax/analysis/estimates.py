@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from qama_jax.analysis.arguments import check_values, for_each_row, with_last_axis
-from qama_jax.problems.base import as_float_array
+from qama_jax.analysis.arguments import for_each_row, with_last_axis
+from qama_jax.problems.base import as_float_array, check_values
 
 
 class Estimate(NamedTuple):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from qama_jax.analysis.arguments import check_bits
+from qama_jax.problems.base import check_bits
 
 
 def head_overlap(bits: Num[Array, "*batch heads tokens"]) -> Float[Array, "*batch heads heads"]:

@@ -7,6 +7,15 @@ dwave-samplers), `KaiwuBackend` for an optimizer of QBoson's Kaiwu SDK, or `Call
     backend = qama_jax.hardware.DimodBackend(dimod.SimulatedAnnealingSampler(), num_sweeps=100)
     solver = qama_jax.CimSolver(backend, num_reads=2)
 
+Four names have to do with such machines, and differ in what computes:
+
+| name | what it is | what computes | when to use |
+|---|---|---|---|
+| `qama_jax.CoherentIsingMachine` | a solver: the equations of an ideal machine | JAX, compiled | to solve problems |
+| `SimulatedMachine` | a solver: its limits and noise, then these equations | JAX, compiled | to see their price |
+| `qama_jax.CimSolver` | a solver that sends problems to a backend | a host callback | with a machine, or any sampler |
+| `SimulatedBackend` | a backend: `SimulatedMachine` in NumPy | that callback | to rehearse tasks and journals |
+
 **Before any machine is there**, `SimulatedMachine` answers as one would: its number of spins, its 8-bit couplings, its
 noise. Linear terms need auxiliary spins there; spread over several (`Machine()` takes as few as are enough), they no
 longer take the couplings their bits. `rounding_report` says what a problem loses.

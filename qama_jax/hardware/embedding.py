@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int32, Num
 
 from qama_jax.hardware.machine import Machine
 from qama_jax.problems import AttentionHamiltonian, Ising, Problem, Qubo
-from qama_jax.problems.dense import as_dense
+from qama_jax.problems.couplings import as_couplings
 
 # Most auxiliary spins that are chosen automatically. They give a linear term 6 bits more than a coupling has.
 _MOST_AUXILIARY = 64
@@ -71,7 +71,7 @@ def embed(problem: Problem, machine: Machine) -> Embedding:
     ising = as_ising(problem)
     (n,) = ising.shape
     slots = _auxiliary_slots(n, machine)
-    couplings, biases = as_dense(ising.couplings), ising.biases
+    couplings, biases = as_couplings(ising.couplings).to_dense(), ising.biases
     strongest = jnp.max(jnp.abs(couplings))
     strongest_bias = jnp.max(jnp.abs(biases))
     used = _num_auxiliary(strongest, strongest_bias, slots, machine)

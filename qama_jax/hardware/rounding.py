@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int32, Key
 from qama_jax.hardware.embedding import as_ising, embed
 from qama_jax.hardware.machine import Machine
 from qama_jax.problems import Ising, Problem
-from qama_jax.problems.dense import as_dense
+from qama_jax.problems.couplings import as_couplings
 from qama_jax.solvers import Solver, solve
 
 
@@ -96,7 +96,7 @@ def rounding_report(problem: Problem, machine: Machine) -> RoundingReport:
     (n,) = ising.shape
     embedding = embed(ising, machine)
     upper = jnp.triu_indices(n, 1)
-    couplings, rounded = as_dense(ising.couplings)[upper], embedding.couplings[upper]
+    couplings, rounded = as_couplings(ising.couplings).to_dense()[upper], embedding.couplings[upper]
     levels = jnp.sum(jnp.diff(jnp.sort(rounded)) != 0, dtype=jnp.int32) + min(rounded.size, 1)
     present = couplings != 0
     share = jnp.sum(present & (rounded == 0)) / jnp.maximum(jnp.sum(present), 1)
@@ -139,8 +139,8 @@ def rounding_loss(key: Key[Array, ""], problem: Problem, machine: Machine, solve
     own = solve(keys[0], problem, solver)
     other = solve(keys[1], rounded, solver)
     reads = jnp.concatenate([other.reads, own.reads.reshape(len(own.reads), -1)])
-    energies = jax.vmap(problem.energy)(reads.reshape(-1, *problem.shape))
-    energy = jnp.min(energies)
-    rounded_energy = energies[jnp.argmin(jax.vmap(rounded.energy)(reads))]
-    loss = (rounded_energy - energy) / jnp.where(energy == 0, 1, jnp.abs(energy))
-    return RoundingLoss(energy, rounded_energy, loss)
+    energies = jax.vmap(problem.relative_energy)(reads.reshape(-1, *problem.shape))
+    lowest, of_rounded = jnp.min(energies), energies[jnp.argmin(jax.vmap(rounded.relative_energy)(reads))]
+    energy = lowest + problem.offset
+    loss = (of_rounded - lowest) / jnp.where(energy == 0, 1, jnp.abs(energy))
+    return RoundingLoss(energy, of_rounded + problem.offset, loss)

@@ -5,11 +5,8 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from qama_jax.problems.attention import Select
+from qama_jax.solvers.auto import attention_solver
 from qama_jax.solvers.base import Solver
-from qama_jax.solvers.simulated_bifurcation import SimulatedBifurcation
-
-# A network learns as much from selections of fewer steps, which cost a third.
-_IN_TRAINING = SimulatedBifurcation(num_steps=10, max_descent_steps=4)
 
 
 def check_settings(
@@ -26,9 +23,7 @@ def check_settings(
 
 def layer_solver(solver: Solver | None, deterministic: bool | None) -> Solver:
     """That of a layer: `solver`, or where it is None the default of evaluation or that of training."""
-    if solver is not None:
-        return solver
-    return SimulatedBifurcation() if deterministic else _IN_TRAINING
+    return attention_solver(training=not deterministic) if solver is None else solver
 
 
 def check_decode(decode: bool | None) -> None:

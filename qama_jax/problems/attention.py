@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from qama_jax.problems.base import Bits, Problem, as_float_array, register_pytree
+from qama_jax.problems.base import Bits, Problem, as_float_array, check_bits, register_pytree
 from qama_jax.problems.coupling import CouplingFactor, DenseCoupling, LowRankCoupling, make_coupling
 from qama_jax.problems.normalization import standardize
 from qama_jax.problems.qubo import Qubo
@@ -77,6 +77,7 @@ class AttentionHamiltonian(Problem):
 
     def token_energy(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`e_ti = -½ s_ti Σ_j J_tij s_tj - ρ h_ti s_ti`; sums to `E_out = -H_α - ρ H_β` of equation (5)."""
+        check_bits(bits, "bits")
         s = self._valid(bits)
         return -s * (self.coupling.differentiable_product(s) / 2 + self.linear)
 
@@ -103,6 +104,7 @@ class AttentionHamiltonian(Problem):
         flips, and under exchanges between heads. The heads of a token see each other only through the penalty
         on their number k: the best k are those of largest field, and the k-th pays λ (k - 1).
         """
+        check_bits(bits, "bits")
         s = self._valid(bits)
         field = field + self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
         heads = jnp.arange(s.shape[0])[:, None]

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -47,10 +48,13 @@ class Problem(abc.ABC):
 
     Subclasses are pytrees without a batch axis (`jax.vmap` gives batches). They have `linear` (b) and define `shape`,
     `energy`, `couple` (the product C x), `as_matrix`, `coupling_scale` and `flip_energy_range`; everything else
-    follows. `couple` and `field` also take relaxed bits, any real numbers, which is what the continuous solvers move.
+    follows. Those with an `offset` also define `relative_energy`. `couple` and `field` also take relaxed bits, any real
+    numbers, which is what the continuous solvers move; all other methods refuse states that are not of 0 and 1, where
+    the values are known.
     """
 
     linear: Float[Array, "..."]
+    offset: Any = 0.0
 
     @property
     @abc.abstractmethod
@@ -78,6 +82,13 @@ class Problem(abc.ABC):
     def energy(self, bits: Num[Array, "..."]) -> Float[Array, ""]:
         """Energy of one state."""
 
+    def relative_energy(self, bits: Num[Array, "..."]) -> Float[Array, ""]:
+        """The energy without the offset, `E(x) - offset`: what states are compared by.
+
+        A large offset rounds away what distinguishes them, so that it is added last, to what is reported.
+        """
+        return self.energy(bits) - self.offset
+
     @abc.abstractmethod
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Smallest and largest energy change that one flip is likely to make: the scales of an annealing schedule.
@@ -99,6 +110,7 @@ class Problem(abc.ABC):
 
     def flip_energy(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
         """Energy change of flipping each bit alone, `(2 x_i - 1) f_i`."""
+        check_bits(bits, "bits")
         return (2 * bits.astype(self.dtype) - 1) * self.field(bits)
 
     def clamp(self, bits: Bits) -> Bits:
@@ -118,6 +130,7 @@ class Problem(abc.ABC):
           The bits after each unit's best move, and how much each move alone lowers the energy, with a shape that
           broadcasts to the bits.
         """
+        check_bits(bits, "bits")
         x = bits.astype(self.dtype)
         return 1 - x, (1 - 2 * x) * field
 
@@ -151,5 +164,19 @@ def as_float_array(value: Any, name: str) -> Float[Array, "..."]:
 
 
 def is_concrete(array: Any) -> bool:
-    """Whether there are values to look at, as there are none inside of a transformation."""
-    return not isinstance(array, jax.core.Tracer)
+    """Whether there are values to look at, as there are none inside of a transformation, or not all on other hosts."""
+    return not isinstance(array, jax.core.Tracer) and getattr(array, "is_fully_addressable", True)
+
+
+def check_values(array: Any, allowed: Callable[[Any], Any], rule: str, remedy: str) -> None:
+    """Raises `ValueError` for values that are not allowed; under a transformation, none are known."""
+    if not is_concrete(array):
+        return
+    values = np.asarray(array)
+    if not np.all(allowed(values)):
+        raise ValueError(f"{rule}, got {values[~allowed(values)].flat[0]}; {remedy}")
+
+
+def check_bits(bits: Any, name: str) -> None:
+    """Raises `ValueError` where known values are not 0 or 1, of whatever type; under a transformation, none are."""
+    check_values(bits, lambda x: (x == 0) | (x == 1), f"{name} must be 0 or 1", "from spins, pass (1 + spins) // 2")

@@ -9,7 +9,7 @@ import scipy.sparse
 from jaxtyping import Array, Float
 
 from qama_jax.problems.base import as_float_array, is_concrete
-from qama_jax.problems.terms import as_numbers, check_finite
+from qama_jax.problems.terms import as_numbers, check_finite, holds
 
 # Share of the range of exponents that coefficients may take, so that sums and squares of sums stay within it.
 _SAFE_EXPONENTS = 0.8
@@ -31,8 +31,7 @@ def load_array(value: Any, name: str) -> tuple[Float[Array, "..."], np.ndarray |
     dtype = jnp.dtype(jnp.float32 if is_narrow else jnp.result_type(float))
     with np.errstate(over="ignore", under="ignore"):  # refused by `check_range`, which knows all coefficients
         rounded = numbers.astype(np.float64).astype(dtype)
-    same = np.array_equal(rounded.astype(np.float64), numbers) if numbers.dtype != object else False
-    return jnp.asarray(rounded), None if same else numbers.copy()
+    return jnp.asarray(rounded), None if holds(dtype, numbers) else numbers.copy()
 
 
 def check_range(coefficients: dict[str, Any], dtype: jnp.dtype) -> None:
@@ -65,10 +64,8 @@ def pairs_of_matrix(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def refuse_models(value: Any, name: str, cls: str) -> None:
     """Raises `ValueError` with the remedy where `value` is a dict of terms or a model of dimod."""
     if isinstance(value, dict) and not scipy.sparse.issparse(value):
-        make = "from_qubo(Q)" if cls == "Qubo" else "from_ising(h, J)"
-        raise ValueError(
-            f"{name} must be a matrix, got a dict; pass qama_jax.{cls}.from_bqm(dimod.BinaryQuadraticModel.{make})"
-        )
+        make = "from_bqm(dimod.BinaryQuadraticModel.from_qubo(Q))" if cls == "Qubo" else "from_ising(h, J)"
+        raise ValueError(f"{name} must be a matrix, got a dict; pass qama_jax.{cls}.{make}")
     if hasattr(value, "vartype"):
         raise ValueError(f"{name} must be a matrix, got {type(value).__name__}; pass qama_jax.{cls}.from_bqm(model)")
 

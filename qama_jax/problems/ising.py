@@ -1,6 +1,8 @@
 """Ising problems, dense or sparse."""
 
 import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -10,7 +12,8 @@ from jaxtyping import Array, Float, Num
 from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import is_concrete, register_pytree
-from qama_jax.problems.dense import Matrix, as_dense, dense_product, without_diagonal
+from qama_jax.problems.couplings import Couplings, Matrix, as_couplings, as_matrix, load_couplings
+from qama_jax.problems.dense import DenseCouplings
 from qama_jax.problems.inputs import (
     check_range,
     check_scalar,
@@ -21,15 +24,11 @@ from qama_jax.problems.inputs import (
     refuse_models,
     refuse_triangular,
 )
-from qama_jax.problems.quadratic import (
-    Quadratic,
-    SparseMatrix,
-    become,
-    with_host,
-)
-from qama_jax.problems.qubo import Qubo
-from qama_jax.problems.sparse import SparseCouplings
-from qama_jax.problems.terms import Terms, as_numbers, make_terms
+from qama_jax.problems.quadratic import Quadratic, SparseMatrix, become
+from qama_jax.problems.terms import Terms, as_numbers, halved, make_terms
+
+if TYPE_CHECKING:
+    from qama_jax.problems.qubo import Qubo
 
 
 @register_pytree
@@ -70,61 +69,50 @@ class Ising(Quadratic):
         if scipy.sparse.issparse(self.couplings):
             become(self, _terms_of_sparse_couplings(self.couplings, self.biases, self.offset))
             return
-        if isinstance(self.couplings, SparseCouplings):
-            couplings, host_couplings = self.couplings, None
-        else:
-            couplings, host_couplings = load_array(self.couplings, "couplings")
+        couplings, host_couplings = load_couplings(self.couplings, "couplings")
         check_square(couplings, "couplings")
-        n = couplings.shape[0]
-        biases = jnp.zeros(n, couplings.dtype) if self.biases is None else self.biases
-        biases, host_biases = load_array(biases, "biases")
+        n, dtype = couplings.shape[0], couplings.dtype
+        biases, host_biases = load_array(jnp.zeros(n, dtype) if self.biases is None else self.biases, "biases")
         if biases.shape != (n,):
             raise ValueError(f"biases must have shape ({n},) to fit couplings {couplings.shape}, got {biases.shape}")
         offset, host_offset = load_array(self.offset, "offset")
         check_scalar(offset, "offset")
-        rounded = host_couplings is not None, host_biases is not None, host_offset is not None
-        host = tuple(
-            array if own is None else own
-            for array, own in ((couplings, host_couplings), (biases, host_biases), (offset, host_offset))
-        )
-        if not isinstance(couplings, SparseCouplings):
-            if is_concrete(couplings) and is_concrete(biases):
-                check_range({"couplings": host[0], "biases": host[1]}, couplings.dtype)
-                refuse_triangular(*np.nonzero(np.asarray(couplings)))
-            couplings = without_diagonal(couplings + couplings.T) / 2
-        object.__setattr__(self, "couplings", couplings)
-        object.__setattr__(self, "biases", biases.astype(couplings.dtype))
-        object.__setattr__(self, "offset", offset.astype(couplings.dtype))
-        if any(rounded):
+        given = as_matrix(couplings), biases, offset
+        rounded = host_couplings, host_biases, host_offset
+        host = tuple(array if own is None else own for array, own in zip(given, rounded, strict=True))
+        if isinstance(couplings, DenseCouplings):
+            matrix = couplings.matrix
+            if is_concrete(matrix) and is_concrete(biases):
+                check_range({"couplings": host[0], "biases": host[1]}, dtype)
+                refuse_triangular(*np.nonzero(np.asarray(matrix)))
+            couplings = DenseCouplings(DenseCouplings(matrix + matrix.T).entries / 2)
+        object.__setattr__(self, "couplings", as_matrix(couplings))
+        object.__setattr__(self, "biases", biases.astype(dtype))
+        object.__setattr__(self, "offset", offset.astype(dtype))
+        if any(own is not None for own in rounded):
             object.__setattr__(self, "_host", host)
 
     @property
-    def _matrix(self) -> Matrix:
-        return self.couplings
+    def _couplings(self) -> Couplings:
+        return as_couplings(self.couplings)
 
     @property
     def linear(self) -> Float[Array, "n"]:  # pyright: ignore[reportIncompatibleVariableOverride]  # problems are frozen
-        couplings = self.couplings
-        is_sparse = isinstance(couplings, SparseCouplings)
-        sums = couplings.row_sums(couplings.weights) if is_sparse else jnp.sum(couplings, axis=1)
-        return 2 * self.biases - 2 * sums
+        couplings = self._couplings
+        return 2 * self.biases - 2 * couplings.row_sums(couplings.entries)
 
     def couple(self, bits: Num[Array, "n"]) -> Float[Array, "n"]:
-        return 4 * self._product(bits.astype(self.couplings.dtype))
+        return 4 * self._couplings.product(bits.astype(self.dtype))
 
-    def energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
-        spins = 2 * bits.astype(self.couplings.dtype) - 1
-        return -jnp.sum((self._product(spins) / 2 + self.biases) * spins) + self.offset
+    def relative_energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
+        spins = 2 * bits.astype(self.dtype) - 1
+        return -jnp.sum((self._couplings.product(spins) / 2 + self.biases) * spins)
 
-    def to_qubo(self) -> Qubo:
+    def to_qubo(self) -> "Qubo":
         """The same problem over bits x = (1 + σ)/2, equation (11): equal energies, state by state."""
-        if isinstance(self.couplings, SparseCouplings):
-            matrix = self.couplings.scaled(-2.0, -self.linear)
-            total = jnp.sum(self.couplings.weights)
-        else:
-            matrix = -2 * self.couplings - jnp.diag(self.linear)
-            total = jnp.sum(self.couplings)
-        return with_host(Qubo(matrix, self.offset + jnp.sum(self.biases) - total / 2), self)
+        couplings = self._couplings
+        matrix = as_matrix(couplings.scaled(-2.0, -self.linear))
+        return self._converted(matrix, self.offset + jnp.sum(self.biases) - jnp.sum(couplings.entries) / 2)
 
     def to_dense(self) -> "Ising":
         """The same problem with its couplings as an array.
@@ -134,7 +122,7 @@ class Ising(Quadratic):
         """
         if not self.is_sparse:
             return self
-        return with_host(Ising(as_dense(self.couplings), self.biases, self.offset), self)
+        return self._with_host_of(self, Ising(self._couplings.to_dense(), self.biases, self.offset))
 
     @classmethod
     def from_edges(
@@ -173,38 +161,80 @@ class Ising(Quadratic):
         return cls.from_terms(make_terms(size, rows, columns, couplings, biases, offset, spins=True, names=names))
 
     @classmethod
-    def _from_pairs(cls, build, linear, rows, columns, values, offset, dtype) -> "Ising":
-        couplings = build(np.zeros(len(linear)), rows, columns, -values, dtype)
-        return cls(couplings, (-linear).astype(dtype), np.asarray(offset, dtype))
+    def from_ising(
+        cls,
+        h: Mapping[int, float] | Sequence[float],
+        J: Mapping[tuple[int, int], float],
+        offset: float = 0.0,
+        *,
+        size: int | None = None,
+    ) -> "Ising":
+        """The problem of energy `Σ_i h_i σ_i + Σ_ij J_ij σ_i σ_j + offset`, as dimod and D-Wave's tools write it.
 
-    def _product(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
-        couplings = self.couplings
-        return couplings.product(x) if isinstance(couplings, SparseCouplings) else dense_product(x, couplings)
+        Their signs are opposite to those of `couplings` and `biases`: here a positive J sets spins against each other.
 
-    def _own_arrays(self) -> tuple[Any, ...]:
-        return self.couplings, self.biases, self.offset
+        Args:
+          h: [n], or a dict from indices of spins, counted from 0; those that are not there have none.
+          J: a dict from pairs of different indices; those of repeated pairs, (0, 1) and (1, 0), are summed.
+          offset: constant added to every energy.
+          size: n; by default the length of `h`, or one more than the largest index.
+
+        Raises:
+          ValueError: if a key is no index, or a pair of equal ones; an index is out of range, or a number is not
+            finite.
+
+        Example:
+          >>> import qama_jax
+          >>> ising = qama_jax.Ising.from_ising({0: -1.0}, {(0, 1): 2.0})
+          >>> ising.exact_energy([1, 0])
+          -3
+        """
+        return cls.from_terms(_terms_of_dimod(h, J, offset, size))
+
+    @classmethod
+    def _from_own_terms(cls, terms: Terms, kind: type[Couplings], dtype: jnp.dtype) -> "Ising":
+        couplings = kind.from_pairs(np.zeros(terms.size), terms.rows, terms.columns, -terms.values, dtype)
+        return cls(as_matrix(couplings), (-terms.linear).astype(dtype), np.asarray(terms.offset, dtype))
 
     @staticmethod
-    def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
-        couplings, biases, offset = arrays
-        if isinstance(couplings, SparseCouplings):
-            rows, columns, values = couplings.to_pairs()
-        else:
-            couplings = np.asarray(couplings)
-            rows, columns, values = pairs_of_matrix(couplings)
-            off_diagonal = rows != columns
-            rows, columns, values = rows[off_diagonal], columns[off_diagonal], values[off_diagonal] / 2
-        biases = -as_numbers(biases, "biases")
-        return make_terms(len(biases), rows, columns, -values, biases, np.asarray(offset), spins=True)
+    def _terms_of(couplings: Matrix, biases: Any, offset: Any) -> Terms:
+        rows, columns, values = as_couplings(couplings).to_pairs()
+        linear = -as_numbers(biases, "biases")
+        return make_terms(len(linear), rows, columns, -halved(values), linear, np.asarray(offset), spins=True)
 
 
 def _terms_of_sparse_couplings(couplings: Any, biases: Any, offset: Any) -> Terms:
     check_square(couplings, "couplings")
     rows, columns, values = pairs_of_matrix(couplings)
-    values = -as_numbers(values, "couplings") / 2
+    values = -halved(as_numbers(values, "couplings"))
     refuse_triangular(rows[values != 0], columns[values != 0])
     biases = None if biases is None else -as_numbers(biases, "biases")
     pairs = rows != columns
     names = "couplings", "couplings", "couplings", "biases", "offset"
     size = couplings.shape[0]
     return make_terms(size, rows[pairs], columns[pairs], values[pairs], biases, offset, spins=True, names=names)
+
+
+def _terms_of_dimod(h: Any, J: Any, offset: Any, size: int | None) -> Terms:
+    if not isinstance(J, Mapping):
+        raise ValueError(f"J must be a dict from pairs of indices, got {type(J).__name__}; see Ising.from_edges")
+    if not isinstance(h, Mapping):
+        h = dict(enumerate(as_numbers(h, "h").tolist()))
+        size = max(len(h), 1) if size is None else size
+    pairs = [key if isinstance(key, tuple) and len(key) == 2 else (key, None) for key in J]
+    for index in itertools.chain(h, *pairs):
+        if isinstance(index, bool) or not isinstance(index, int | np.integer):
+            raise ValueError(
+                f"h and J must have indices of spins as keys, got {index!r}; for labels, pass "
+                "qama_jax.Ising.from_bqm(dimod.BinaryQuadraticModel.from_ising(h, J))"
+            )
+    rows, columns = ([int(pair[side]) for pair in pairs] for side in (0, 1))
+    size = edge_size([*rows, *h], columns, None, size)
+    names = ("J", "J", "J", "h", "offset")
+    spins, values = [int(index) for index in h], as_numbers(list(h.values()), "h")
+    if spins and not 0 <= min(spins) <= max(spins) < size:
+        raise ValueError(f"h must have indices between 0 and {size - 1}, got {min(spins)} to {max(spins)}")
+    linear = np.zeros(size, values.dtype)
+    linear[spins] = values
+    couplings = as_numbers(list(J.values()), "J")
+    return make_terms(size, rows, columns, couplings, linear, offset, spins=True, names=names)

@@ -1,20 +1,22 @@
 """What Qubo and Ising share: a matrix, dense or sparse, and the host's own values of it."""
 
+import dataclasses
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Float, Int8
+from jaxtyping import Array, Float, Int8, Num
 from numpy.typing import ArrayLike
 
-from qama_jax.problems.base import Problem
+from qama_jax.problems.base import Problem, check_bits
 from qama_jax.problems.bqm import import_dimod, terms_of_bqm
-from qama_jax.problems.dense import Matrix, as_dense, dense_from_pairs, without_diagonal
+from qama_jax.problems.couplings import Couplings
+from qama_jax.problems.dense import DenseCouplings
 from qama_jax.problems.inputs import check_range, check_square
 from qama_jax.problems.sparse import SparseCouplings, check_dense_size, is_worth_it
-from qama_jax.problems.terms import Terms
+from qama_jax.problems.terms import Terms, holds
 
 if TYPE_CHECKING:
     import dimod
@@ -37,35 +39,51 @@ class FixedProblem(NamedTuple):
 
     def expand(self, bits: ArrayLike) -> Int8[Array, "*reads n"]:
         """All bits, from the free ones [*reads, k]; usable under `jax.jit` and `jax.vmap`."""
-        own = jnp.asarray(bits).astype(jnp.int8)
+        own = jnp.asarray(bits)
+        check_bits(own, "bits")
+        own = own.astype(jnp.int8)
         everywhere = jnp.broadcast_to(jnp.asarray(self.bits), (*own.shape[:-1], self.bits.size))
         return everywhere.at[..., self.free].set(own)
 
 
 class Quadratic(Problem):
-    """A problem with couplings C that are `_factor` times the entries of a matrix off the diagonal."""
+    """A problem with couplings C that are `_factor` times the entries of a matrix off the diagonal.
 
-    offset: Float[Array, ""] | float
+    Subclasses are dataclasses of the matrix, what else there is, and the offset. They define `linear`, `couple` and
+    `relative_energy` of `Problem`, and the three hooks at the end of this class.
+    """
+
+    offset: Float[Array, ""] | float  # pyright: ignore[reportIncompatibleVariableOverride]  # problems are frozen
 
     _factor: ClassVar[float]
     _spins: ClassVar[bool]
 
+    # The kinds of problems by whether their variables are spins, so that either converts to the other.
+    _kinds: ClassVar[dict[bool, type["Quadratic"]]] = {}
+
     # The host's values, where float arrays hold them only rounded: not part of the pytree.
     _host: Any = None
 
-    @property
-    def _matrix(self) -> Matrix:
-        raise NotImplementedError
+    def __init_subclass__(cls) -> None:
+        Quadratic._kinds.setdefault(cls._spins, cls)  # and not one derived from it
 
     @property
     def is_sparse(self) -> bool:
         """Whether couplings are kept as lists of neighbours."""
-        return isinstance(self._matrix, SparseCouplings)
+        return isinstance(self._couplings, SparseCouplings)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self._couplings.dtype
 
     @property
     def shape(self) -> tuple[int]:
-        check_square(self._matrix, "the problem's matrix")
-        return (self._matrix.shape[0],)
+        check_square(self._couplings, "the problem's matrix")
+        return (self._couplings.shape[0],)
+
+    def energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
+        check_bits(bits, "bits")
+        return self.relative_energy(bits) + self.offset
 
     def as_matrix(self) -> Float[Array, "n n"]:
         """See `Problem`.
@@ -73,7 +91,7 @@ class Quadratic(Problem):
         Raises:
           ValueError: where it would take more than 2 GiB, and the problem is sparse.
         """
-        return self._factor * without_diagonal(as_dense(self._matrix))
+        return self._factor * DenseCouplings(self._couplings.to_dense()).entries
 
     def as_sparse(self) -> SparseCouplings:
         """C of `Problem` as lists of neighbours.
@@ -81,10 +99,10 @@ class Quadratic(Problem):
         Raises:
           TypeError: where couplings are kept dense.
         """
-        matrix = self._matrix
-        if not isinstance(matrix, SparseCouplings):
+        couplings = self._couplings
+        if not isinstance(couplings, SparseCouplings):
             raise TypeError("the couplings are dense; see as_matrix")
-        return matrix.scaled(self._factor, jnp.zeros_like(matrix.diagonal))
+        return couplings.scaled(self._factor, jnp.zeros_like(couplings.diagonal))
 
     def coupling_scale(self) -> Float[Array, ""]:
         strongest, squares = self._squared_rows()
@@ -92,25 +110,18 @@ class Quadratic(Problem):
 
     def _squared_rows(self) -> tuple[Float[Array, ""], Float[Array, "n"]]:
         """The strongest coupling, and the squared norm of each row of C over its square, which does not overflow."""
-        matrix = self._matrix
-        entries = matrix.weights if isinstance(matrix, SparseCouplings) else without_diagonal(matrix)
+        entries = self._couplings.entries
         strongest = jnp.max(jnp.abs(entries))
         squares = (entries / jnp.where(strongest > 0, strongest, 1)) ** 2
-        rows = matrix.row_sums(squares) if isinstance(matrix, SparseCouplings) else jnp.sum(squares, axis=0)
-        return abs(self._factor) * strongest, rows
+        return abs(self._factor) * strongest, self._couplings.row_sums(squares)
 
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         centre = jnp.abs(self.field(jnp.full(self.shape, 0.5, self.dtype)))
-        matrix = self._matrix
-        if isinstance(matrix, SparseCouplings):
-            couplings = jnp.abs(self._factor * matrix.weights) / 2
-            sums = matrix.row_sums(couplings)
-        else:
-            couplings = jnp.abs(self.as_matrix()) / 2
-            sums = jnp.sum(couplings, axis=0)
+        couplings = jnp.abs(self._factor * self._couplings.entries) / 2
         smallest = jnp.minimum(_smallest_positive(couplings), _smallest_positive(centre))
         floor = self._smallest_field(couplings)
-        return jnp.maximum(jnp.where(jnp.isinf(smallest), 0, smallest), floor), jnp.max(sums + centre)
+        largest = jnp.max(self._couplings.row_sums(couplings) + centre)
+        return jnp.maximum(jnp.where(jnp.isinf(smallest), 0, smallest), floor), largest
 
     def _smallest_field(self, couplings: Float[Array, "..."]) -> Float[Array, ""]:
         """See `Problem.flip_energy_range`; `couplings` are half of those of bits, in magnitude."""
@@ -128,7 +139,16 @@ class Quadratic(Problem):
         """
         if isinstance(self._host, Terms):
             return self._host
-        return self._terms_of_arrays(self._own_arrays() if self._host is None else self._host)
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))  # pyright: ignore[reportArgumentType]
+        return self._terms_of(*(fields if self._host is None else self._host))
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether float arrays hold the numbers of `terms` only rounded, the offset aside."""
+        if self._host is None:
+            return False
+        own = self._own_terms(self.terms())
+        return not all(holds(self.dtype, numbers) for numbers in (own.linear, own.values))
 
     def exact_energy(self, bits: ArrayLike) -> int | float | np.ndarray:
         """Energy of one state, or energies of several, on the host, as `terms` has the problem.
@@ -141,7 +161,7 @@ class Quadratic(Problem):
           multiples of 1/4 and the energies whole; else float64.
 
         Raises:
-          ValueError: if `bits` is of another shape.
+          ValueError: if `bits` is of another shape, or of other values than 0 and 1.
         """
         states = np.asarray(bits)
         if states.ndim not in (1, 2) or states.shape[-1] != self.shape[0]:
@@ -178,8 +198,7 @@ class Quadratic(Problem):
                 f"bits and the boolean mask must have shape {self.shape}, got {values.shape}, and {mask.shape} of "
                 f"{mask.dtype}"
             )
-        if not np.isin(values[mask], (0, 1)).all():
-            raise ValueError("bits must be 0 or 1 where the mask fixes them")
+        check_bits(values[mask], "bits")
         if mask.all():
             raise ValueError("mask must leave a bit free; for the energy of a whole state, use exact_energy")
         values = np.where(mask, values, 0).astype(np.int8)
@@ -204,7 +223,7 @@ class Quadratic(Problem):
                 f"labels must be {n} different ones, got {len(labels)} with {len(set(labels))} different; "
                 "pass one for each bit"
             )
-        terms = self.terms().to_spins() if self._spins else self.terms().to_bits()
+        terms = self._own_terms(self.terms())
         quadratic = terms.rows, terms.columns, terms.values.astype(np.float64)
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
             terms.linear.astype(np.float64),
@@ -217,17 +236,15 @@ class Quadratic(Problem):
     @classmethod
     def from_terms(cls, terms: Terms, *, is_sparse: bool | None = None) -> Self:
         """A problem from terms of either kind of variables, sparse or dense; by default whichever is faster."""
-        own = terms.to_spins() if cls._spins else terms.to_bits()
-        numbers = [array.astype(np.float64) for array in (own.linear, own.values)]
+        exact = cls._own_terms(terms)
+        numbers = {name: getattr(exact, name).astype(np.float64) for name in ("linear", "values")}
+        own = dataclasses.replace(exact, offset=float(exact.offset), **numbers)
         dtype = jnp.result_type(float)
-        check_range({"the problem": np.concatenate(numbers), "the offset": float(own.offset)}, dtype)
-        linear, values = numbers
-        if is_worth_it(own) if is_sparse is None else is_sparse:
-            build = SparseCouplings.from_pairs
-        else:
+        check_range({"the problem": np.concatenate([own.linear, own.values]), "the offset": own.offset}, dtype)
+        kind = SparseCouplings if (is_worth_it(own) if is_sparse is None else is_sparse) else DenseCouplings
+        if kind is DenseCouplings:
             check_dense_size(own.size, dtype)
-            build = dense_from_pairs
-        problem = cls._from_pairs(build, linear, own.rows, own.columns, values, float(own.offset), dtype)
+        problem = cls._from_own_terms(own, kind, dtype)
         object.__setattr__(problem, "_host", terms)
         return problem
 
@@ -256,16 +273,33 @@ class Quadratic(Problem):
         return cls.from_terms(terms_of_bqm(bqm))
 
     @classmethod
-    def _from_pairs(cls, build, linear, rows, columns, values, offset, dtype) -> Self:
-        """From own coefficients, the matrix being made by `build(diagonal, rows, columns, values, dtype)`."""
+    def _own_terms(cls, terms: Terms) -> Terms:
+        return terms.to_spins() if cls._spins else terms.to_bits()
+
+    def _converted(self, *fields: Any) -> Any:
+        """The problem of the other kind that has these fields, and the host's numbers of this one."""
+        return self._with_host_of(self, self._kinds[not self._spins](*fields))
+
+    @staticmethod
+    def _with_host_of(source: "Quadratic", problem: Any) -> Any:
+        """A problem of equal energies, that remembers the host's numbers of its source."""
+        if source._host is not None:
+            object.__setattr__(problem, "_host", source.terms())
+        return problem
+
+    @property
+    def _couplings(self) -> Couplings:
+        """Its matrix."""
         raise NotImplementedError
 
-    def _own_arrays(self) -> tuple[Any, ...]:
-        """The fields of the dataclass on the host."""
+    @classmethod
+    def _from_own_terms(cls, terms: Terms, kind: type[Couplings], dtype: jnp.dtype) -> Self:
+        """The problem of terms in its own variables and in float64, with couplings of this kind."""
         raise NotImplementedError
 
     @staticmethod
-    def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
+    def _terms_of(*fields: Any) -> Terms:
+        """The terms of the fields of the dataclass, arrays of JAX or the host's numbers."""
         raise NotImplementedError
 
 
@@ -274,13 +308,6 @@ def become(problem: Quadratic, terms: Terms) -> None:
     made = type(problem).from_terms(terms)
     for name, value in vars(made).items():
         object.__setattr__(problem, name, value)
-
-
-def with_host(problem: Quadratic, source: Quadratic) -> Any:
-    """A problem of equal energies, that remembers the host's numbers of its source."""
-    if source._host is not None:
-        object.__setattr__(problem, "_host", source.terms())
-    return problem
 
 
 def _smallest_positive(values: Float[Array, "..."]) -> Float[Array, ""]:

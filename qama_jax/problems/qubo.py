@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Num
 from numpy.typing import ArrayLike
 
 from qama_jax.problems.base import is_concrete, register_pytree
-from qama_jax.problems.dense import Matrix, as_dense, dense_product, without_diagonal
+from qama_jax.problems.couplings import Couplings, Matrix, as_couplings, as_matrix, load_couplings
+from qama_jax.problems.dense import DenseCouplings
 from qama_jax.problems.inputs import (
     check_range,
     check_scalar,
@@ -20,13 +21,7 @@ from qama_jax.problems.inputs import (
     pairs_of_matrix,
     refuse_models,
 )
-from qama_jax.problems.quadratic import (
-    Quadratic,
-    SparseMatrix,
-    become,
-    with_host,
-)
-from qama_jax.problems.sparse import SparseCouplings
+from qama_jax.problems.quadratic import Quadratic, SparseMatrix, become
 from qama_jax.problems.terms import Terms, make_terms
 
 if TYPE_CHECKING:
@@ -75,58 +70,45 @@ class Qubo(Quadratic):
             names = ("matrix", "matrix", "matrix", "matrix", "offset")
             become(self, make_terms(self.matrix.shape[0], *pairs, None, self.offset, spins=False, names=names))
             return
-        if isinstance(self.matrix, SparseCouplings):
-            matrix, host_matrix = self.matrix, None
-        else:
-            matrix, host_matrix = load_array(self.matrix, "matrix")
-        check_square(matrix, "matrix")
+        couplings, host_matrix = load_couplings(self.matrix, "matrix")
+        check_square(couplings, "matrix")
         offset, host_offset = load_array(self.offset, "offset")
         check_scalar(offset, "offset")
-        if not isinstance(matrix, SparseCouplings):
+        if isinstance(couplings, DenseCouplings):
+            matrix = couplings.matrix
             if is_concrete(matrix):
                 check_range({"matrix": matrix if host_matrix is None else host_matrix}, matrix.dtype)
-            matrix = (matrix + matrix.T) / 2
-        object.__setattr__(self, "matrix", matrix)
-        object.__setattr__(self, "offset", offset.astype(matrix.dtype))
+            couplings = DenseCouplings((matrix + matrix.T) / 2)
+        object.__setattr__(self, "matrix", as_matrix(couplings))
+        object.__setattr__(self, "offset", offset.astype(couplings.dtype))
         if host_matrix is not None or host_offset is not None:
-            host = (matrix if host_matrix is None else host_matrix), (offset if host_offset is None else host_offset)
+            host = (
+                (self.matrix if host_matrix is None else host_matrix),
+                (offset if host_offset is None else host_offset),
+            )
             object.__setattr__(self, "_host", host)
 
     @property
-    def _matrix(self) -> Matrix:
-        return self.matrix
+    def _couplings(self) -> Couplings:
+        return as_couplings(self.matrix)
 
     @property
     def linear(self) -> Float[Array, "n"]:  # pyright: ignore[reportIncompatibleVariableOverride]  # problems are frozen
-        matrix = self.matrix
-        return -(matrix.diagonal if isinstance(matrix, SparseCouplings) else jnp.diagonal(matrix))
+        return -self._couplings.diagonal
 
     def couple(self, bits: Num[Array, "n"]) -> Float[Array, "n"]:
-        x = bits.astype(self.matrix.dtype)
-        if isinstance(self.matrix, SparseCouplings):
-            return -2 * self.matrix.product(x)
-        return 2 * (jnp.diagonal(self.matrix) * x - dense_product(x, self.matrix))
+        return -2 * self._couplings.product(bits.astype(self.dtype))
 
-    def energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
-        x = bits.astype(self.matrix.dtype)
-        if isinstance(self.matrix, SparseCouplings):
-            return jnp.sum((self.matrix.product(x) + self.matrix.diagonal * x) * x) + self.offset
-        return jnp.sum(dense_product(x, self.matrix) * x) + self.offset
+    def relative_energy(self, bits: Num[Array, "n"]) -> Float[Array, ""]:
+        return self._couplings.quadratic_form(bits.astype(self.dtype))
 
     def to_ising(self) -> "Ising":
         """The same problem over spins σ = 2x - 1, equation (11): equal energies, state by state."""
-        from qama_jax.problems.ising import Ising  # which needs this module in turn
-
-        if isinstance(self.matrix, SparseCouplings):
-            sums, diagonal = self.matrix.row_sums(self.matrix.weights), self.matrix.diagonal
-            couplings = self.matrix.scaled(-0.5, jnp.zeros_like(diagonal))
-            biases = -(diagonal + sums) / 2
-            offset = self.offset + jnp.sum(diagonal) / 2 + jnp.sum(sums) / 4
-        else:
-            couplings = without_diagonal(self.matrix) / -2
-            biases = -jnp.diagonal(self.matrix) / 2 + jnp.sum(couplings, axis=1)
-            offset = self.offset + jnp.trace(self.matrix) / 2 - jnp.sum(couplings) / 2
-        return with_host(Ising(couplings, biases, offset), self)
+        couplings = self._couplings
+        diagonal, sums = couplings.diagonal, couplings.row_sums(couplings.entries)
+        offset = self.offset + jnp.sum(diagonal) / 2 + jnp.sum(sums) / 4
+        halved = as_matrix(couplings.scaled(-0.5, jnp.zeros_like(diagonal)))
+        return self._converted(halved, -(diagonal + sums) / 2, offset)
 
     def to_dense(self) -> "Qubo":
         """The same problem with its matrix as an array.
@@ -134,7 +116,7 @@ class Qubo(Quadratic):
         Raises:
           ValueError: where that would take more than 2 GiB.
         """
-        return with_host(Qubo(as_dense(self.matrix), self.offset), self) if self.is_sparse else self
+        return self._with_host_of(self, Qubo(self._couplings.to_dense(), self.offset)) if self.is_sparse else self
 
     @classmethod
     def from_edges(
@@ -170,18 +152,12 @@ class Qubo(Quadratic):
         return cls.from_terms(make_terms(size, rows, columns, values, linear, offset, spins=False))
 
     @classmethod
-    def _from_pairs(cls, build, linear, rows, columns, values, offset, dtype) -> "Qubo":
-        return cls(build(linear, rows, columns, values / 2, dtype), np.asarray(offset, dtype))
-
-    def _own_arrays(self) -> tuple[Any, ...]:
-        return self.matrix, self.offset
+    def _from_own_terms(cls, terms: Terms, kind: type[Couplings], dtype: jnp.dtype) -> "Qubo":
+        couplings = kind.from_pairs(terms.linear, terms.rows, terms.columns, terms.values / 2, dtype)
+        return cls(as_matrix(couplings), np.asarray(terms.offset, dtype))
 
     @staticmethod
-    def _terms_of_arrays(arrays: tuple[Any, ...]) -> Terms:
-        matrix, offset = arrays[0], np.asarray(arrays[1])
-        if isinstance(matrix, SparseCouplings):
-            rows, columns, values = matrix.to_pairs()
-            diagonal = np.asarray(matrix.diagonal)
-            return make_terms(len(diagonal), rows, columns, 2 * values, diagonal, offset, spins=False)
-        matrix = np.asarray(matrix)
-        return make_terms(len(matrix), *pairs_of_matrix(matrix), None, offset, spins=False)
+    def _terms_of(matrix: Matrix, offset: Any) -> Terms:
+        couplings = as_couplings(matrix)
+        diagonal = np.asarray(couplings.diagonal)
+        return make_terms(len(diagonal), *couplings.to_pairs(), diagonal, np.asarray(offset), spins=False)

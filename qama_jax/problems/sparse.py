@@ -89,16 +89,25 @@ class SparseCouplings:
         """Type of the entries."""
         return self.weights.dtype
 
+    @property
+    def entries(self) -> Float[Array, "width lists"]:
+        """The entries off the diagonal, as lists; 0 where there is none."""
+        return self.weights
+
     def product(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         """The product with x, without the diagonal."""
         return _product(self.neighbors, self.weights, self.owners, x)
+
+    def quadratic_form(self, x: Float[Array, "n"]) -> Float[Array, ""]:
+        """`xᵀ matrix x`, with the diagonal."""
+        return jnp.sum((self.product(x) + self.diagonal * x) * x)
 
     def scaled(self, factor: float, diagonal: Float[Array, "n"]) -> "SparseCouplings":
         """The entries times a factor, with another diagonal."""
         return dataclasses.replace(self, weights=factor * self.weights, diagonal=diagonal)
 
     def row_sums(self, values: Float[Array, "width lists"]) -> Float[Array, "n"]:
-        """Sums over the rows of a function of the entries, the diagonal left out."""
+        """Sums over the rows of a function of the entries."""
         return _of_rows(jnp.sum(values, axis=0), self.owners)
 
     def to_dense(self) -> Float[Array, "n n"]:
@@ -114,12 +123,12 @@ class SparseCouplings:
         return matrix + jnp.diag(self.diagonal)
 
     def to_pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, larger columns and values of the entries off the diagonal, on the host in float64."""
+        """Rows, larger columns, and the sums of the two entries of each pair, on the host in float64."""
         neighbors, weights = np.asarray(self.neighbors), np.asarray(self.weights, np.float64)
         owners = np.concatenate([np.arange(len(self.diagonal)), np.asarray(self.owners)])
         rows = np.broadcast_to(owners[None], neighbors.shape)
         upper = (weights != 0) & (rows < neighbors)
-        return rows[upper], neighbors[upper], weights[upper]
+        return rows[upper], neighbors[upper], 2 * weights[upper]
 
 
 def list_width(degrees: np.ndarray) -> int:

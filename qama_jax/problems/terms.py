@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from qama_jax.problems.base import check_bits
+
 # Integers whose absolute values sum to less than this neither overflow in int64, nor do their sums.
 _SAFE = 2**62
 
@@ -43,9 +45,10 @@ class Terms:
         Exact where every coefficient is a multiple of 1/4, and then integers if all energies are whole: int64, or
         Python integers where those could overflow. Otherwise summed in float64.
         """
+        check_bits(bits, "bits")
         bits = np.asarray(bits).astype(np.int64)
         linear, values, offset = self.linear, self.values, self.offset
-        quarters = self._quarters
+        quarters = self.quarters
         if quarters is not None:
             linear, values, (offset,) = np.split(quarters, [self.size, len(quarters) - 1])
         energies = np.zeros(len(bits), np.float64 if quarters is None else quarters.dtype)
@@ -57,7 +60,7 @@ class Terms:
         return energies // 4 if np.all(energies % 4 == 0) else energies.astype(np.float64) / 4
 
     @functools.cached_property
-    def _quarters(self) -> np.ndarray | None:
+    def quarters(self) -> np.ndarray | None:
         """Linear terms, values and offset in quarters, as integers; None where one is no multiple of 1/4."""
         return _as_integers(np.concatenate([4 * self.linear, 4 * self.values, np.array([4 * self.offset])]))
 
@@ -149,6 +152,8 @@ def make_terms(
         raise ValueError(f"{offset_name} must be a scalar, got shape {offset.shape}")
     if offset.dtype == np.float64 and float(offset).is_integer():
         offset = np.array(int(offset), dtype=object)  # which leaves integers exact
+    if (values.dtype == np.float64) != (linear.dtype == np.float64):
+        values, linear = _whole(values), _whole(linear)  # else floats, such as zeros, would round the integers
     if any(array.dtype == np.float64 for array in (values, linear, offset)):
         values, linear = (array.astype(np.float64) for array in (values, linear))
     elif _total(abs(values)) + _total(abs(linear)) + abs(int(offset)) >= _SAFE // 8:
@@ -200,6 +205,22 @@ def as_numbers(value: Any, name: str) -> np.ndarray:
     return array
 
 
+def halved(numbers: np.ndarray) -> np.ndarray:
+    """Half of each number; of integers that are all even, integers again."""
+    if numbers.dtype != np.float64 and not np.any(numbers % 2):
+        return numbers // 2
+    return numbers / 2
+
+
+def holds(dtype: Any, numbers: np.ndarray) -> bool:
+    """Whether a floating-point type has every number as it is."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = numbers.astype(np.float64).astype(dtype).astype(np.float64)
+    if numbers.dtype == np.int64:  # which a comparison with floats would round
+        rounded = rounded.astype(np.int64)
+    return bool(np.all(rounded == numbers))
+
+
 def check_finite(array: np.ndarray, name: str) -> None:
     """Raises `ValueError`, naming the first entry that is NaN or infinite."""
     finite = np.isfinite(array)
@@ -233,6 +254,12 @@ def _as_integers(numbers: np.ndarray) -> np.ndarray | None:
     if np.sum(np.abs(numbers), dtype=np.float64) < _SAFE / 2:
         return numbers.astype(np.int64)
     return np.array([int(number) for number in numbers], dtype=object)
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    """The same as integers, where all are whole and small enough."""
+    is_whole = numbers.dtype == np.float64 and np.all((numbers == np.rint(numbers)) & (np.abs(numbers) < _SAFE))
+    return numbers.astype(np.int64) if is_whole else numbers
 
 
 def _total(values: np.ndarray) -> int | float:

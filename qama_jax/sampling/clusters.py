@@ -91,7 +91,7 @@ def recombine(problem: Problem, bits: Bits, other: Bits) -> Bits:
     if isinstance(problem, Quadratic) and problem.is_sparse:
         bits = _best_of_clusters(problem, bits, other)
     states = jnp.stack([bits, other])
-    return states[jnp.argmin(jax.vmap(problem.energy)(states))]
+    return states[jnp.argmin(jax.vmap(problem.relative_energy)(states))]
 
 
 def _best_of_clusters(problem: Quadratic, bits: Bits, other: Bits) -> Bits:

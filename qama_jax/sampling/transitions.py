@@ -123,7 +123,7 @@ class BlockUpdate:
 
 
 def make_transition(problem: Problem, update: Update) -> Transition:
-    """The transition by its name."""
+    """The transition by its name; "block" is "heat_bath" for problems other than attention."""
     if update == "block" and isinstance(problem, AttentionHamiltonian):
         return BlockUpdate(problem, make_blocks(problem))
     # For couplings that are no square, Gaussian variables would need a shift of the diagonal by the lowest eigenvalue,

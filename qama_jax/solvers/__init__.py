@@ -9,7 +9,7 @@
 | `IteratedAnnealing` | annealing again from the best so far | sparse problems, large ones above all |
 | `ParallelTempering` | replica exchange | rugged problems; samples at many temperatures |
 | `PathIntegralAnnealing` | simulated quantum annealing | rugged problems; studies of quantum annealing |
-| `BlockGibbs` | Gibbs sampler, every token at once | sampling attention of long sequences |
+| `BlockGibbs` | Gibbs sampler, every token of attention at once | sampling attention of long sequences |
 | `CoherentIsingMachine` | optical machine, simulated | what such a machine would do |
 | `Exhaustive` | every state, up to 24 bits | exact; to check the others |
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int8, Key
 from numpy.typing import ArrayLike
 
 from qama_jax.batching import over_batch
-from qama_jax.problems.base import Bits, Problem
+from qama_jax.problems.base import Bits, Problem, check_bits
 from qama_jax.seeds import check_key
 
 
@@ -34,6 +34,19 @@ class Solver(Protocol):
 
         `initial_bits` has the shape of the result, or is None: then the solver starts where it likes.
         """
+        ...
+
+
+@runtime_checkable
+class HostSolver(Protocol):
+    """A solver that is better off on the host with some problems, where their numbers are known more exactly."""
+
+    def runs_on_host(self, problem: Problem) -> bool:
+        """Whether this problem is one of them; never where it is the argument of a transformation."""
+        ...
+
+    def solve_on_host(self, problem: Any, initial_bits: Bits | None) -> "Solution":
+        """What `solve` returns of it."""
         ...
 
 
@@ -74,8 +87,8 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits
       The `Solution`, detached: no gradient flows through it.
 
     Raises:
-      ValueError: if `key` is no single typed key, `problem` carries a batch axis, `initial_bits` does not fit, or
-        any is of another type.
+      ValueError: if `key` is no single typed key, `problem` carries a batch axis, `initial_bits` does not fit or has
+        other values than 0 and 1, or any is of another type.
 
     Example:
       >>> import jax, qama_jax
@@ -102,7 +115,10 @@ def solve(key: Key[Array, ""], problem: Problem, solver: Solver, *, initial_bits
             )
         if not (initial_bits.dtype == jnp.bool_ or jnp.issubdtype(initial_bits.dtype, jnp.integer)):
             raise ValueError(f"initial_bits must be integers 0 and 1 or boolean, got {initial_bits.dtype}")
+        check_bits(initial_bits, "initial_bits")
         initial_bits = jnp.broadcast_to(initial_bits, reads)
+    if isinstance(solver, HostSolver) and solver.runs_on_host(problem):
+        return solver.solve_on_host(problem, initial_bits)
     return over_batch(lambda key, problem, bits: _solve(key, problem, solver, bits), ())(key, problem, initial_bits)
 
 
@@ -114,11 +130,11 @@ def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: 
         initial_bits = jax.vmap(problem.clamp)(initial_bits.astype(bool).astype(jnp.int8))
     reads, info = solver.sample(key, problem, initial_bits)
     reads = jax.vmap(problem.clamp)(reads)
-    energies = jax.vmap(problem.energy)(reads)
+    energies = jax.vmap(problem.relative_energy)(reads)
     is_best = (jnp.arange(solver.num_reads) == jnp.argmin(energies)).reshape(-1, *[1] * len(problem.shape))
     # A sum, where an index would gather the reads of all devices to take one of them.
     best = jnp.sum(jnp.where(is_best, reads, 0), axis=0, dtype=reads.dtype)
-    return Solution(best, jnp.min(energies), reads, energies, info)
+    return Solution(best, jnp.min(energies) + problem.offset, reads, energies + problem.offset, info)
 
 
 def _varying_as(problem: Problem, values: Any) -> Any:

@@ -1,20 +1,23 @@
-"""Annealed block Gibbs sampling."""
+"""Annealed Gibbs sampling, of attention problems in two blocks."""
 
 import dataclasses
 
-from qama_jax.checks import check_count
+from qama_jax.checks import check_count, check_flag
 from qama_jax.solvers.annealed_chains import AnnealedChains
 from qama_jax.solvers.schedules import BetaSchedule, check_betas
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockGibbs(AnnealedChains):
-    """Gibbs sampling in two blocks, annealed: every token at once, without a loop over bits.
+    """Gibbs sampling, annealed; on attention problems in two blocks: every token at once, without a loop over bits.
 
-    The couplings are a square but for their diagonal, so that Gaussian variables, one for each of its columns, make
-    the tokens independent (Hubbard-Stratonovich): D + 1 a head on attention problems, where an update costs two
-    products with Q. The chain is exact at any fixed temperature. Dense problems need the eigenvalues of their matrix,
-    O(n³) once, and a shift of its diagonal by the lowest one, which slows the chain.
+    The couplings of attention are a square but for their diagonal, so that Gaussian variables, D + 1 a head, make the
+    tokens independent (Hubbard-Stratonovich), and an update costs two products with Q. The chain is exact at any fixed
+    temperature.
+
+    **Other problems get no block updates.** Their couplings are no square; Gaussian variables would need the lowest
+    eigenvalue on the diagonal, which holds every bit where it is. A sweep is then one of single bits by heat-bath, the
+    same chain as `SimulatedAnnealing(update="heat_bath")`, so that one solver serves every problem.
 
     Args:
       num_sweeps: updates of all bits; one at each inverse temperature.
@@ -41,5 +44,6 @@ class BlockGibbs(AnnealedChains):
     update = "block"
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_betas(self.beta_range, self.beta_schedule)

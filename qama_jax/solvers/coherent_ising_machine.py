@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from qama_jax.checks import check_count, check_not_negative, check_positive
+from qama_jax.checks import check_count, check_flag, check_not_negative, check_positive
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.relaxation import Relaxation, relax
@@ -78,6 +78,7 @@ class CoherentIsingMachine(IterativeSolver):
     keep_best = True
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
         check_count(0, max_descent_steps=self.max_descent_steps)
         check_positive(time_step=self.time_step, feedback_strength=self.feedback_strength, target=self.target)

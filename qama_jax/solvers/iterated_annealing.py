@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from qama_jax.checks import check_choice, check_count
+from qama_jax.checks import check_choice, check_count, check_flag
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.clusters import recombine
 from qama_jax.sampling.transitions import Transition, make_transition
@@ -59,6 +59,7 @@ class IteratedAnnealing(IterativeSolver):
     reads_together = True
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_rounds=self.num_rounds, num_sweeps=self.num_sweeps)
         check_count(num_chains=self.num_chains, num_reads=self.num_reads)
         check_betas(self.beta_range, "geometric")

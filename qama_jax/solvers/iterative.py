@@ -91,7 +91,7 @@ class IterativeSolver:
         self, problem: Problem, arranged: Any, rows: Any, key: Key[Array, ""], initial_bits: Bits | None
     ) -> tuple[Bits, dict[str, Array]]:
         each = jax.vmap if self.reads_together else lambda function: function
-        energy, clamp = each(problem.energy), each(problem.clamp)
+        energy, clamp = each(problem.relative_energy), each(problem.clamp)
         key, step_key = jax.random.split(key) if self.random_steps else (key, None)
 
         def read(state):
@@ -119,7 +119,7 @@ class IterativeSolver:
             polish = each(functools.partial(descend, problem, max_steps=self.max_descent_steps))
             bits, info["descent_steps"] = polish(bits)
         if trace is not None:
-            info["energy_trace"] = jnp.swapaxes(trace, 0, -1)
+            info["energy_trace"] = jnp.swapaxes(trace, 0, -1) + problem.offset
         return bits, info
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 from jaxtyping import Array, Bool, Float, Key
 
-from qama_jax.checks import check_count, check_positive
+from qama_jax.checks import check_count, check_flag, check_positive
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
@@ -50,6 +50,7 @@ class MeanFieldAnnealing(IterativeSolver):
     random_steps = False
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_steps=self.num_steps, num_reads=self.num_reads)
         check_count(0, max_descent_steps=self.max_descent_steps)
         check_betas(self.beta_range, self.beta_schedule)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from qama_jax.checks import check_choice, check_count
+from qama_jax.checks import check_choice, check_count, check_flag
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.problems.sparse import SparseCouplings
@@ -56,7 +56,7 @@ class ParallelTempering(IterativeSolver):
       num_reads: independent ladders; the best read is the solution.
       beta_range: ends (hot, cold) of the ladder in 1/energy; None finds them from the problem.
       beta_schedule: the ladder between the ends, as for `SimulatedAnnealing`.
-      update: "metropolis" or "heat_bath" flips, or "block" as `BlockGibbs`.
+      update: "metropolis" or "heat_bath" flips; or "block" as `BlockGibbs`, which is "heat_bath" but on attention.
       num_tuning_sweeps: so many of the sweeps, from the first, move the temperatures between the ends of the ladder
         until all neighbours exchange equally often; the replicas are samples of the later ones.
       cluster_interval: sweeps from one exchange of clusters to the next, None for none; for sparse problems and an even
@@ -89,6 +89,7 @@ class ParallelTempering(IterativeSolver):
     reads_together = True
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_count(2, num_replicas=self.num_replicas)
         check_betas(self.beta_range, self.beta_schedule)
@@ -133,7 +134,7 @@ class ParallelTempering(IterativeSolver):
         spacing = jnp.zeros(self.num_replicas - 1, problem.dtype)
         if self.num_tuning_sweeps:
             spacing = jnp.log(jnp.maximum(jnp.diff(jnp.log(ladder.beta)), _CLOSEST))
-        return _State(ladder.transition.arrange(bits), spacing, start, jax.vmap(problem.energy)(start))
+        return _State(ladder.transition.arrange(bits), spacing, start, jax.vmap(problem.relative_energy)(start))
 
     def step(
         self, key: Key[Array, ""], ladder: _Ladder, state: _State, index: Int[Array, ""]
@@ -175,7 +176,7 @@ class ParallelTempering(IterativeSolver):
             "beta": self._betas(ladder, state),
             "exchange_rate": jnp.sum(infos, axis=(0, 1), where=counted[:, None]) / jnp.maximum(tried, 1),
             "replicas": replicas,
-            "replica_energies": energies,
+            "replica_energies": energies + ladder.transition.problem.offset,
         }
 
     def _betas(self, ladder: _Ladder, state: _State) -> Float[Array, "replicas"]:
@@ -196,10 +197,10 @@ class ParallelTempering(IterativeSolver):
         return transition.arrange(pairs.reshape(bits.shape))
 
     def _replicas(self, ladder: _Ladder, chains: Array) -> tuple[Bits, Float[Array, "reads replicas"]]:
-        """The bits of all replicas [reads, replicas, *problem.shape] and their energies."""
+        """The bits of all replicas [reads, replicas, *problem.shape] and their energies without the offset."""
         problem, shape = ladder.transition.problem, (self.num_reads, self.num_replicas)
         bits = ladder.transition.restore(chains)
-        return bits.reshape(*shape, *problem.shape), jax.vmap(problem.energy)(bits).reshape(shape)
+        return bits.reshape(*shape, *problem.shape), jax.vmap(problem.relative_energy)(bits).reshape(shape)
 
 
 def _lowest(

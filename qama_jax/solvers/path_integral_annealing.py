@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from qama_jax.checks import check_count, check_positive
+from qama_jax.checks import check_count, check_flag, check_positive
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.arrangement import make_sweeper
 from qama_jax.sampling.noise import draw_seeds, logistic
@@ -65,6 +65,7 @@ class PathIntegralAnnealing(IterativeSolver):
     reads_together = True
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_count(2, num_slices=self.num_slices)
         if self.num_slices % 2:
@@ -112,7 +113,7 @@ class PathIntegralAnnealing(IterativeSolver):
 
     def bits(self, slices: _Slices, state: Array) -> Bits:
         bits = self._by_read(slices, state)
-        lowest = jnp.argmin(jax.vmap(jax.vmap(slices.problem.energy))(bits), axis=1)
+        lowest = jnp.argmin(jax.vmap(jax.vmap(slices.problem.relative_energy))(bits), axis=1)
         return jax.vmap(lambda slices, index: slices[index])(bits, lowest)
 
     def report(self, slices: _Slices, rows: Any, state: Array, infos: None) -> dict[str, Array]:

@@ -1,24 +1,26 @@
 """Searching on the host for as long as there is time: one compiled call, again and again."""
 
 import dataclasses
-import time
+import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Int8, Key
 
-from qama_jax.checks import check_count, check_positive
 from qama_jax.problems import Problem
 from qama_jax.problems.quadratic import Quadratic
-from qama_jax.solvers.auto import auto_solver, lengthened
-from qama_jax.solvers.base import Solution, Solver, solve
+from qama_jax.solvers.auto import auto_solver
+from qama_jax.solvers.base import HostSolver, Solution, Solver, solve
 from qama_jax.solvers.iterated_annealing import IteratedAnnealing
+from qama_jax.solvers.searching.clock import Clock
+from qama_jax.solvers.searching.limits import Limits, Reason
+from qama_jax.solvers.searching.pace import Pace
+from qama_jax.solvers.searching.starts import Starts
 
-# Without a solver, the share of its usual steps that the first call makes, and of the time limit that others take; but
-# not more seconds than someone who presses Ctrl-C would wait.
-_TRIAL, _SHARE, _LONGEST_CALL_S = 1 / 8, 0.8, 5.0
+# A sum of floats may be wrong by so many times their precision, as a share of all magnitudes: beyond, reads differ.
+_ROUNDING = 16
 
 
 class SearchResult(NamedTuple):
@@ -39,7 +41,7 @@ class SearchResult(NamedTuple):
     energy: int | float
     call_energies: list[int | float]
     solver: Solver
-    stopped: Literal["target", "time", "calls", "interrupt"]
+    stopped: Reason
     compile_seconds: float
     run_seconds: float
     seconds_to_best: float
@@ -102,72 +104,55 @@ def search(
       >>> qama_jax.search(jax.random.key(0), qubo, target=-1.0).energy
       -1
     """
-    if time_limit_s is None and target is None and max_calls is None:
-        raise ValueError("nothing says when to stop; pass time_limit_s, target or max_calls")
-    if time_limit_s is not None:
-        check_positive(time_limit_s=time_limit_s)
-    if max_calls is not None:
-        check_count(max_calls=max_calls)
-    if target is not None and np.isnan(target):
-        raise ValueError("target must be a number, got nan")
-    adapts_to = time_limit_s if solver is None else None
+    limits = Limits(time_limit_s, target, max_calls)
+    pace = Pace(time_limit_s) if solver is None and time_limit_s is not None else None
     fresh = None
     if solver is None:
         solver = auto_solver(problem)
         if isinstance(solver, IteratedAnnealing) and max_calls != 1:
             fresh = np.zeros(problem.shape, np.int8)  # its chains start hot, so that any state is a fresh one
-    start_bits = fresh
-    if adapts_to is not None:
-        solver = lengthened(solver, _TRIAL)
+    starts, clock = Starts(fresh), Clock()
+    if pace is not None:
+        solver = pace.first(solver)
 
-    start = time.perf_counter()
-    compiled = _compile(key, problem, solver, start_bits)
-    lowest_energy = _lowest_energy(problem)
-    jax.random.fold_in(key, 0)  # the first is slower, as it is compiled, and not to be timed
-    run_start = time.perf_counter()
-    compile_seconds = run_start - start
+    with clock.compiling():
+        compiled = _compile(key, problem, solver, starts.bits)
+        sharpen, lowest_energy = _sharpen(problem), _lowest_energy(problem)
+        jax.random.fold_in(key, 0)  # the first is slower, as it is compiled, and not to be timed
     bits, lowest, seconds_to_best = None, np.inf, 0.0
-    ends, call_energies = [0.0], []
-    stopped = None
+    call_energies, stopped = [], None
     try:
         while stopped is None:
-            index = len(call_energies)
+            index = clock.num_calls
             # Subkeys of `key` itself may be those that the solver draws, so several calls use none of its own.
             call_key = key if max_calls == 1 else jax.random.fold_in(key, index)
-            solution = jax.device_get(compiled(call_key, problem, initial_bits=start_bits))
+            solution = sharpen(jax.device_get(compiled(call_key, problem, initial_bits=starts.bits)))
             energy = lowest_energy(solution)
-            ends.append(time.perf_counter() - run_start)
+            clock.end_call()
             call_energies.append(energy)
             is_better = bits is None or energy < lowest
             if is_better:
-                bits, lowest, seconds_to_best = solution.bits, energy, ends[-1]
-            if fresh is not None:
-                start_bits = bits if is_better or start_bits is fresh else fresh
+                bits, lowest, seconds_to_best = solution.bits, energy, clock.run_seconds
+            starts.move(bits, is_better)
             if on_call is not None:
-                on_call(Call(index, solution, lowest, ends[-1]))
-            if target is not None and lowest <= target:
-                stopped = "target"
-            elif len(call_energies) == max_calls:
-                stopped = "calls"
-            elif time_limit_s is not None and ends[-1] + max(np.diff(ends)) > time_limit_s:
-                stopped = "time"
-            elif adapts_to is not None:
-                affordable = min(_SHARE * (adapts_to - ends[-1]), _LONGEST_CALL_S)
-                longer = lengthened(solver, max(1, affordable / (ends[-1] - ends[-2])))
-                if longer != solver:
-                    solver = longer
-                    start = time.perf_counter()
-                    compiled = _compile(key, problem, solver, start_bits)
-                    paused = time.perf_counter() - start
-                    run_start, compile_seconds = run_start + paused, compile_seconds + paused
+                on_call(Call(index, solution, lowest, clock.run_seconds))
+            stopped = limits.reached(lowest, clock)
+            if stopped is None and pace is not None and (longer := pace.next(solver, clock)) != solver:
+                solver = longer
+                with clock.compiling():
+                    compiled = _compile(key, problem, solver, starts.bits)
     except KeyboardInterrupt:
         stopped = "interrupt"
     if bits is None:
         raise KeyboardInterrupt("before the first call had ended")
-    return SearchResult(bits, lowest, call_energies, solver, stopped, compile_seconds, ends[-1], seconds_to_best)
+    return SearchResult(
+        bits, lowest, call_energies, solver, stopped, clock.compile_seconds, clock.run_seconds, seconds_to_best
+    )
 
 
 def _compile(key: Key[Array, ""], problem: Problem, solver: Solver, bits: np.ndarray | None) -> Callable[..., Solution]:
+    if isinstance(solver, HostSolver) and solver.runs_on_host(problem):
+        return functools.partial(solve, solver=solver)
     return jax.jit(solve, static_argnums=2).lower(key, problem, solver, initial_bits=bits).compile()
 
 
@@ -178,3 +163,21 @@ def _lowest_energy(problem: Problem) -> Callable[[Solution], int | float]:
     terms = problem.terms()
     terms.energies(np.zeros((1, terms.size), np.int8))  # the first is slower, and not to be timed
     return lambda solution: terms.energies(np.atleast_2d(solution.bits)).tolist()[0]
+
+
+def _sharpen(problem: Problem) -> Callable[[Solution], Solution]:
+    """Of a solution, that of the same reads whose bits are the lowest, where floats do not tell several apart."""
+    if not isinstance(problem, Quadratic):
+        return lambda solution: solution
+    terms = problem.terms()
+    magnitudes = float(np.sum(np.abs(terms.linear)) + np.sum(np.abs(terms.values)) + abs(terms.offset))
+    rounding = _ROUNDING * float(np.finfo(problem.dtype).eps) * magnitudes
+
+    def sharpen(solution: Solution) -> Solution:
+        near = np.flatnonzero(solution.read_energies.astype(np.float64) - solution.energy <= rounding)
+        if len(near) < 2:
+            return solution
+        energies = terms.energies(solution.reads[near]).tolist()
+        return solution._replace(bits=solution.reads[near[energies.index(min(energies))]])
+
+    return sharpen

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from qama_jax.checks import check_choice, check_count
+from qama_jax.checks import check_choice, check_count, check_flag
 from qama_jax.solvers.annealed_chains import AnnealedChains
 from qama_jax.solvers.schedules import BetaSchedule, check_betas
 
@@ -45,6 +45,7 @@ class SimulatedAnnealing(AnnealedChains):
     record_energy: bool = False
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_betas(self.beta_range, self.beta_schedule)
         check_choice(("metropolis", "heat_bath"), update=self.update)

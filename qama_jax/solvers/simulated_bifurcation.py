@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from qama_jax.checks import check_choice, check_count, check_not_negative, check_positive
+from qama_jax.checks import check_choice, check_count, check_flag, check_not_negative, check_positive
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.iterative import IterativeSolver
@@ -90,6 +90,7 @@ class SimulatedBifurcation(IterativeSolver):
     random_steps = False
 
     def __post_init__(self):
+        check_flag(record_energy=self.record_energy)
         check_count(num_reads=self.num_reads)
         if self.num_steps is not None:
             check_count(num_steps=self.num_steps)
