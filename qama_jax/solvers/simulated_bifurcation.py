@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.checks import check_choice, check_count, check_not_negative, check_positive
+from qama_jax.lengths import at_most
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.iterative import IterativeSolver
@@ -42,7 +43,8 @@ class SimulatedBifurcation(IterativeSolver):
 
     Args:
       num_steps: steps of integration. None means 20 for attention problems of 192 tokens or more, which settle sooner,
-        and 60 for all others; beyond, more hardly lower the energies of attention problems, but more reads do.
+        and 60 for all others, and where `jax.export` leaves the number of tokens open; beyond, more hardly lower the
+        energies of attention problems, but more reads do.
         On tokens in few clusters or with near-duplicates, where groups of bits move as one, only more reads do.
       num_reads: independent runs; the best is the solution.
       mode: "ballistic" or "discrete".
@@ -106,7 +108,7 @@ class SimulatedBifurcation(IterativeSolver):
         return relaxed._replace(strength=strength)
 
     def schedule(self, problem: Problem) -> Float[Array, "num_steps"]:
-        is_long = isinstance(problem, AttentionHamiltonian) and problem.shape[1] >= _LONG
+        is_long = isinstance(problem, AttentionHamiltonian) and at_most(_LONG, problem.shape[1])
         return evaluate(self.pump, self.num_steps or (20 if is_long else 60), problem.dtype)
 
     def init(self, key: Key[Array, ""], relaxed: Relaxation, bits: Bits | None) -> _State:
