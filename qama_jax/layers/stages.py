@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import Dtype, Initializer
-from jaxtyping import Array, Bool, Float, Int8, Key
+from jaxtyping import Array, Bool, Float, Int8
 
 from qama_jax.attention import anneal, build_hamiltonians, distribute_energies
 from qama_jax.layers.arguments import layer_solver
@@ -51,6 +51,7 @@ class QuboConstruction(nnx.Module):
         key: Float[Array, "*batch keys heads head_dim"],
         value: Float[Array, "*batch selected heads head_dim"],
         mask: Bool[Array, "*batch keys"] | None = None,
+        query_mask: Bool[Array, "*batch tokens"] | None = None,
     ) -> AttentionHamiltonian:
         """Hamiltonians whose leaves carry the batch dimensions; see `qama_jax.attention_hamiltonian`."""
         return build_hamiltonians(
@@ -59,6 +60,7 @@ class QuboConstruction(nnx.Module):
             value,
             self.importance[...],
             mask=mask,
+            query_mask=query_mask,
             rho_0=self.rho_0,
             gamma_0=self.gamma_0,
             select=self.select,
@@ -73,9 +75,10 @@ class Annealer(nnx.Module):
     without any of these streams, in training too.
 
     Args:
-      solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` where deterministic, else the same with 10
+      solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` in evaluation, in training the same with 10
         steps and at most 4 of descent, from which a network learns as much.
-      deterministic: whether to use the fixed key; `module.eval()` sets it.
+      deterministic: whether to use the fixed key; `module.eval()` sets it. None: where there is no stream, which is
+        evaluation too.
       rngs: random streams, kept as a fork.
     """
 
@@ -105,14 +108,11 @@ class Annealer(nnx.Module):
         """
         if deterministic is None:
             deterministic = self.deterministic
-        solver = layer_solver(self.solver, deterministic)
-        return anneal(self._key(bool(deterministic), rngs), hamiltonians, solver)
-
-    def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
-        if deterministic:
-            return evaluation_key()
-        stream = first_stream(rngs, "anneal", "dropout") or self.stream
-        return evaluation_key() if stream is None else draw(stream)
+        stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or self.stream
+        if deterministic is None:
+            deterministic = stream is None
+        key = evaluation_key() if stream is None else draw(stream)
+        return anneal(key, hamiltonians, layer_solver(self.solver, deterministic))
 
 
 class EnergyDistribution(nnx.Module):
