@@ -56,19 +56,21 @@ def build_hamiltonians(
     importance: Float[Array, "head_dim"],
     *,
     mask: Bool[Array, "*batch keys"] | None = None,
+    query_mask: Bool[Array, "*batch tokens"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
     select: Select = "queries",
 ) -> AttentionHamiltonian:
     """`attention_hamiltonian` for every element of the batch; the leaves carry the batch dimensions."""
-    check_shapes(query, key, value, importance, mask, select)
+    check_shapes(query, key, value, importance, mask, select, query_mask)
 
-    def build(query, key, value, mask, importance):
+    def build(query, key, value, mask, query_mask, importance):
+        masks = {"mask": mask, "query_mask": query_mask}
         return attention_hamiltonian(
-            query, key, value, importance, mask=mask, rho_0=rho_0, gamma_0=gamma_0, select=select
+            query, key, value, importance, **masks, rho_0=rho_0, gamma_0=gamma_0, select=select
         )
 
-    return over_batch(build, query.shape[:-3], importance)(query, key, value, mask)
+    return over_batch(build, query.shape[:-3], importance)(query, key, value, mask, query_mask)
 
 
 @functools.partial(jax.jit, static_argnames=("solver", "one_key"), inline=True)
@@ -169,6 +171,7 @@ def qama_attention(
     solver: Solver = SimulatedBifurcation(),
     readout: Readout = EnergyReadout(),
     mask: Bool[Array, "*batch keys"] | None = None,
+    query_mask: Bool[Array, "*batch tokens"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionDiagnostics]:
@@ -183,9 +186,10 @@ def qama_attention(
     annealed state; see `qama_jax.readouts`. No gradient sees the solution jump. Derivatives are those of reverse mode,
     and of forward mode over it, such as `jax.jvp` of a gradient; forward mode alone raises JAX's error.
 
-    Under `jax.export`, N may be symbolic where constraints settle what depends on it, the form of the couplings and the
-    steps of the default solver: `n >= 192` and `n > 2 D`, or else `n <= 2 D`; with `WindowReadout`, also whether n is
-    above `2 (3 r + k)`, and with `SelectedKeysReadout` above `2 k`.
+    Under `jax.export`, N may be symbolic: one program then serves all lengths, with couplings by their factors, blocks
+    of windows, and the 60 steps of the default solver that short sequences need. Where constraints settle it, the
+    program is that of the length: of long sequences, in 20 steps, for `n >= 192`; with matrices for `n <= 2 D`; of all
+    pairs for `n <= 2 (3 r + k)` with `WindowReadout`, and for `m <= 2 k` with `SelectedKeysReadout`.
 
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.
@@ -199,6 +203,8 @@ def qama_attention(
       mask: bool [*batch, M], true for visible keys; the others influence nothing. Where M = N, a hidden key is a
         padded token, of which the query and the value are hidden too: with `EnergyReadout` its features are 0; the
         features of other read-outs at such a token mean nothing, as in softmax attention.
+      query_mask: bool [*batch, N], false for queries that ask nothing, as padded ones in cross-attention: they have no
+        part in the selection, and their features are as those of padded tokens. None: `mask` where M = N, else all ask.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
 
@@ -206,7 +212,7 @@ def qama_attention(
       Features [*batch, N, H, D] in the type of `query`, and `AttentionDiagnostics`.
 
     Raises:
-      ValueError: if shapes disagree, values are not as many as what is selected, `mask` is not boolean, `rng` is no
+      ValueError: if shapes disagree, values are not as many as what is selected, a mask is not boolean, `rng` is no
         typed key, or `readout` is none.
 
     Example:
@@ -222,9 +228,8 @@ def qama_attention(
     check_readout(readout)
 
     def build(query, key, value, visible):
-        return build_hamiltonians(
-            query, key, value, importance, mask=visible, rho_0=rho_0, gamma_0=gamma_0, select=readout.select
-        )
+        settings = {"rho_0": rho_0, "gamma_0": gamma_0, "select": readout.select}
+        return build_hamiltonians(query, key, value, importance, mask=visible, query_mask=query_mask, **settings)
 
     features, hamiltonians, solution = run_stages(
         query,

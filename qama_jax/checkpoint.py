@@ -1,5 +1,6 @@
 """Parameters of a model with softmax attention for the same model with QAMA, in Flax NNX and in Flax Linen."""
 
+import collections
 import re
 from typing import Any
 
@@ -12,18 +13,17 @@ _Path = tuple[str, ...]
 # Softmax attention has no W_ε: where a checkpoint lacks it, it stays as it was initialised.
 _IMPORTANCE = ("qubo", "importance")
 
-# Linen names a layer that has no name after its class and a number.
-_UNNAMED_LAYER = re.compile(r"QAMAAttention_(\d+)")
-_LINEN_ATTENTION = ("MultiHeadDotProductAttention", "MultiHeadAttention")
+# Linen names a layer that has no name after its class, and a number.
+_UNNAMED_LAYER = re.compile(r".+(_\d+)")
 
 
 def load_softmax(target: Any, source: Any) -> Any:
     """The parameters of a QAMA model, taken from those of the same model with Flax's attention.
 
     Every parameter of `target` gets the value that `source` has at the same path; only the importances W_ε
-    (`.../qubo/importance`), which softmax attention has not, stay as they are. In Linen, a layer without a name of
-    its own, `QAMAAttention_0`, is found as `MultiHeadDotProductAttention_0` or `MultiHeadAttention_0`. Random
-    streams in an `nnx.State` stay as they are.
+    (`.../qubo/importance`), which softmax attention has not, stay as they are. Linen names a layer without a name of
+    its own after its class and a number, `QAMAAttention_0`: whatever the classes, it is found as the layer of its
+    number and its parameters, if that is the only one beside. Random streams in an `nnx.State` stay as they are.
 
     Args:
       target: the QAMA model: an `nnx.Module` or its `nnx.state`, or Linen's `variables` or `variables["params"]`.
@@ -47,13 +47,14 @@ def load_softmax(target: Any, source: Any) -> Any:
     """
     leaves, structure = _flatten(target)
     available = {path: leaf for path, leaf in _flatten(source)[0] if not isinstance(leaf, nnx.RngState)}
+    layers, unclear = _find_layers([path for path, _ in leaves], list(available))
     loaded, used, problems = [], set(), []
     for path, fresh in leaves:
-        origin = next((name for name in _names_in_softmax(path) if name in available), None)
+        origin = (*layers.get(path[:-2], path[:-2]), *path[-2:])
         value = fresh
         if isinstance(fresh, nnx.RngState):
             pass
-        elif origin is None:
+        elif origin not in available:
             if path[-2:] != _IMPORTANCE:
                 problems.append(f"{'/'.join(path)} is missing in source")
         elif jnp.shape(available[origin]) != jnp.shape(fresh):
@@ -65,6 +66,11 @@ def load_softmax(target: Any, source: Any) -> Any:
         used.add(origin)
         loaded.append(value)
     problems += [f"{'/'.join(path)} has no place in target" for path in available if path not in used]
+    problems += [
+        f"{'/'.join(layer)} is not clearly one of {', '.join('/'.join(other) for other in others)} in source: give "
+        "layers the same names in both models, or rename these keys of source"
+        for layer, others in unclear.items()
+    ]
     if problems:
         raise ValueError(
             f"target and source must be the same model but for its attention layers: {'; '.join(problems)}"
@@ -84,5 +90,28 @@ def _flatten(tree: Any) -> tuple[list[tuple[_Path, Any]], Any]:
     ], structure
 
 
-def _names_in_softmax(path: _Path) -> list[_Path]:
-    return [path, *(tuple(_UNNAMED_LAYER.sub(rf"{layer}_\1", name) for name in path) for layer in _LINEN_ATTENTION)]
+def _find_layers(target: list[_Path], source: list[_Path]) -> tuple[dict[_Path, _Path], dict[_Path, list[_Path]]]:
+    """Where source has the layers of target that it has not under their names; and those of which that is unclear."""
+    of_target, of_source = _by_layer(target), _by_layer(source)
+    found: dict[_Path, list[_Path]] = {}
+    for layer, parameters in of_target.items():
+        unnamed = _UNNAMED_LAYER.fullmatch(layer[-1])
+        if unnamed and _IMPORTANCE in parameters and layer not in of_source:
+            found[layer] = [
+                other
+                for other, theirs in of_source.items()
+                if other[:-1] == layer[:-1] and other[-1].endswith(unnamed[1])
+                if other not in of_target and theirs | {_IMPORTANCE} == parameters
+            ]
+    claims = collections.Counter(other for others in found.values() for other in others)
+    clear = {layer: others[0] for layer, others in found.items() if len(others) == 1 and claims[others[0]] == 1}
+    return clear, {layer: others for layer, others in found.items() if others and layer not in clear}
+
+
+def _by_layer(paths: list[_Path]) -> dict[_Path, set[_Path]]:
+    """The parameters of all that may be attention layers: modules of modules that have parameters."""
+    parameters: dict[_Path, set[_Path]] = {}
+    for path in paths:
+        if len(path) > 2:
+            parameters.setdefault(path[:-2], set()).add(path[-2:])
+    return parameters

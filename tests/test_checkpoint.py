@@ -1,6 +1,7 @@
 """Parameters of whole models with softmax attention in the same models with QAMA."""
 
 import doctest
+import functools
 from typing import Any
 
 import jax
@@ -82,6 +83,44 @@ def test_linen(softmax):
             origin = path.replace("QAMAAttention", softmax.__name__)
             np.testing.assert_array_equal(leaf, flat_source.pop(origin))
     assert not flat_source
+
+
+class OwnSoftmax(linen.MultiHeadDotProductAttention):
+    """A user's."""
+
+
+class OwnQama(qama_jax.linen.QAMAAttention):
+    """A user's."""
+
+
+@pytest.mark.parametrize("softmax", [OwnSoftmax, linen.SelfAttention, linen.remat(linen.MultiHeadAttention)])
+@pytest.mark.parametrize("qama", [OwnQama, qama_jax.linen.SelfAttention, linen.remat(qama_jax.linen.QAMAAttention)])
+@pytest.mark.filterwarnings("ignore:SelfAttention will be deprecated")
+def test_linen_layers_of_any_class(softmax, qama):
+    source, target = (jax.eval_shape(functools.partial(initialise, layer, 1)) for layer in (softmax, qama))
+    leaves, structure = jax.tree.flatten(source)
+    source = jax.tree.unflatten(structure, [np.full(leaf.shape, number) for number, leaf in enumerate(leaves)])
+    loaded = load_softmax(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target), source)
+    ours, theirs = (sorted((n, v) for n, v in tree["params"].items() if "query" in v) for tree in (loaded, source))
+    assert [name.rpartition("_")[2] for name, _ in ours] == ["0", "1", "last"]
+    for (_, mine), (_, origin) in zip(ours, theirs, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, {name: mine[name] for name in origin}, origin)
+
+
+def test_layers_that_might_be_others_are_named():
+    """Two layers of other classes both have the number 0, and two layers would take the same parameters."""
+    layer = {"query": {"kernel": np.ones(3, np.float32)}}
+    qama = layer | {"qubo": {"importance": np.ones(2, np.float32)}}
+    several = {"MultiHeadAttention_0": layer, "SelfAttention_0": layer}
+    with pytest.raises(
+        ValueError, match="Qama_0 is not clearly one of MultiHeadAttention_0, SelfAttention_0 in source"
+    ):
+        load_softmax({"Qama_0": qama, "Qama_1": qama}, several)
+    assert set(load_softmax({"SelfAttention_0": qama, "Qama_0": qama}, several)) == {"SelfAttention_0", "Qama_0"}
+    with pytest.raises(ValueError, match="Qama_0 is not clearly one of Own_0 in source: give layers the same names"):
+        load_softmax({"Qama_0": qama, "Other_0": qama}, {"Own_0": layer})
+    with pytest.raises(ValueError, match="Qama_0/query/kernel is missing in source"):
+        load_softmax({"Qama_0": qama}, {"Own_1": layer})
 
 
 def test_the_loaded_layers_project_as_softmax_did():

@@ -259,6 +259,10 @@ MASKS = {
 }
 
 
+unchecked_masks = pytest.mark.filterwarnings("ignore::qama_jax.layers.padding.UncheckedMaskWarning")
+
+
+@unchecked_masks
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_padding_in_every_layout(api, mask):
     """Hidden tokens have no influence and no features; a mask that is traced does the same as one that is known."""
@@ -274,6 +278,7 @@ def test_padding_in_every_layout(api, mask):
     np.testing.assert_allclose(traced, output, rtol=1e-5, atol=1e-6)
 
 
+@unchecked_masks
 def test_masks_that_differ_between_queries_are_refused_or_nan(api):
     causal = np.tril(np.ones((TOKENS, TOKENS), bool))[None, None]
     with pytest.raises(ValueError, match="differs between heads or queries"):
@@ -286,6 +291,7 @@ def test_masks_that_differ_between_queries_are_refused_or_nan(api):
     assert np.isfinite(output[1]).all()
 
 
+@unchecked_masks
 def test_gradients_of_padded_elements_are_zero(api):
     parameters, apply = standard(api)
 
@@ -306,6 +312,7 @@ def test_gradients_of_padded_elements_are_zero(api):
 # --- cross-attention
 
 
+@unchecked_masks
 @pytest.mark.parametrize("keys", [3, 25])
 def test_keys_of_another_number(api, keys):
     x, memory = draw(2, TOKENS, FEATURES), draw(2, keys, 6, seed=2)
@@ -340,6 +347,29 @@ def test_values_of_a_memory_as_in_flax(api, readout, queries, keys):
     assert output.shape == (2, queries, FEATURES)
     np.testing.assert_allclose(attend(x, memory.at[0, 4:].set(7.0)), output, rtol=1e-5, atol=1e-6)
     assert not np.allclose(attend(x, memory.at[0, :4].multiply(2.0))[0], output[0], rtol=1e-3)
+
+
+@unchecked_masks
+@pytest.mark.parametrize(("readout", "keys"), [(qama_jax.EnergyReadout(), 7), (qama_jax.LinearReadout(), TOKENS)])
+def test_padded_queries_of_cross_attention(api, readout, keys):
+    """As if they were not there, under masks that are known and that are traced."""
+    asking, visible = np.arange(TOKENS) < 6, np.arange(keys) < np.array([[4], [keys]])
+    mask = np.asarray(api.make_attention_mask(np.tile(asking, (2, 1)), visible))
+    x, memory = draw(2, TOKENS, FEATURES), draw(2, keys, FEATURES, seed=2)
+    energies = readout.select == "queries"
+    parameters, apply = build(api, (x, memory, x if energies else memory), readout=readout)
+
+    def attend(x, mask):
+        return apply(parameters, x, memory, x if energies else memory, mask=mask, deterministic=True)
+
+    output, others = jax.jit(attend)(x, mask), jax.jit(functools.partial(attend, mask=mask))(x.at[:, 6:].add(9.0))
+    np.testing.assert_allclose(others[:, :6], output[:, :6], rtol=1e-4, atol=1e-5)
+    if energies:
+        bias = api.paths(parameters)["out/bias"]
+        np.testing.assert_array_equal(output[:, 6:], np.broadcast_to(bias, (2, 4, FEATURES)))
+    else:
+        alone = jax.jit(attend)(x[:, :6], visible[:, None, None])
+        np.testing.assert_allclose(output[:, :6], alone, rtol=1e-4, atol=1e-5)
 
 
 # --- randomness
@@ -422,6 +452,12 @@ def zeros(*shape):
             "inputs_v must have as many tokens as inputs_k, 9, got 5",
         ),
         ({"num_heads": 3}, [], {}, "qkv_features=16 must be divisible by num_heads=3"),
+        ({"num_heads": 0}, [], {}, "num_heads must be an integer >= 1, got 0"),
+        ({"num_heads": -2}, [], {}, "num_heads must be an integer >= 1, got -2"),
+        ({"num_heads": 2.0}, [], {}, "num_heads must be an integer >= 1, got 2.0"),
+        ({"out_features": -8}, [], {}, "out_features must be an integer >= 1, got -8"),
+        ({"dropout_rate": jnp.float32(0.5)}, [], {}, r"dropout_rate must be a Python number, .*float\(dropout_rate\)"),
+        ({}, [], {"mask": np.full((2, 1, 1, 10), -1e9)}, "mask must be boolean, or 1 for visible keys"),
         ({"decode": True}, [], {}, "decode=True"),
         ({}, [], {"mask": np.ones((2, 10), bool)}, r"mask must be \[\*batch, heads, queries, keys\]"),
         ({}, [], {"mask": np.ones((3, 1, 1, 10), bool)}, "mask must be"),
@@ -431,6 +467,7 @@ def zeros(*shape):
         ({}, [zeros(2, 5, 16)], {}, "inputs_v must have as many tokens as inputs_q, 10, got 5 from inputs_k"),
         ({}, [zeros(2, 10, 16), zeros(2, 5, 16)], {}, "inputs_v must have as many .* pass inputs_v=inputs_q"),
         ({}, [zeros(3, 10, 16)], {}, "inputs_k must be .* batch dimensions of inputs_q"),
+        ({}, [np.ones((2, 1, 10, 10), bool)], {}, "inputs_k must be .* pass an attention mask by its name, mask="),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(api, settings, inputs, call, message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from coins import Coins
 from flax import linen, nnx
-from test_drop_in import APIS, FEATURES, HEADS, TOKENS, Nnx, build, draw, standard
+from test_drop_in import APIS, FEATURES, HEADS, TOKENS, Nnx, build, draw, standard, unchecked_masks
 
 import qama_jax
 import qama_jax.linen
@@ -42,6 +42,7 @@ def test_inputs_default_to_each_other(api):
     assert np.abs(attend(x, memory, x) - of_memory).max() > 1e-3
 
 
+@unchecked_masks
 @pytest.mark.parametrize("shape", [(1, TOKENS), (2, HEADS, 1, TOKENS)])
 def test_masks_that_hide_nothing(api, shape):
     x = draw(2, TOKENS, FEATURES)
@@ -49,6 +50,7 @@ def test_masks_that_hide_nothing(api, shape):
     np.testing.assert_allclose(masked, of_keys(api)(x), rtol=1e-5, atol=1e-6)
 
 
+@unchecked_masks
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.float32])
 def test_masks_of_every_type(api, dtype):
     x, mask = draw(2, TOKENS, FEATURES), np.arange(TOKENS) < 6
@@ -87,6 +89,9 @@ def test_default_solver_has_fewer_steps_in_training(api):
     }
     np.testing.assert_array_equal(evaluated["default"], evaluated["many"])
     np.testing.assert_array_equal(trained["default"], trained["few"])
+    # Without a random stream there is no training, unless the call says so.
+    np.testing.assert_array_equal(outputs["default"](parameters, x), evaluated["many"])
+    np.testing.assert_array_equal(outputs["default"](parameters, x, deterministic=False), evaluated["few"])
     for found in (evaluated, trained):
         assert np.abs(found["few"] - found["many"]).max() > 1e-3
 
@@ -95,6 +100,38 @@ def test_default_solver_has_fewer_steps_in_training(api):
 def test_what_is_sown(api, sow_weights):
     sown = api.sown(*standard(api), draw(2, TOKENS, FEATURES), deterministic=True, sow_weights=sow_weights)
     assert set(sown) == ({"attention_diagnostics", "attention_features"} if sow_weights else set())
+
+
+@pytest.mark.parametrize(
+    ("readout", "keys"),
+    [(qama_jax.WindowReadout(TOKENS, 2), TOKENS), (qama_jax.SelectedKeysReadout(3), 7), (LINEAR, 7)],
+)
+def test_attention_weights_that_are_sown(readout, keys):
+    """Those by which features are of the values; of a window that sees all, Flax's own."""
+    x, memory = draw(2, TOKENS, FEATURES), draw(2, keys, FEATURES, seed=2)
+    memory = x if keys == TOKENS else memory
+    layer = qama_jax.linen.QAMAAttention(HEADS, solver=Coins(), readout=readout, deterministic=True)
+    variables = layer.init(jax.random.key(0), x, memory)
+    mask = np.arange(keys) < np.array([[5], [keys]])
+    call = {"mask": mask[:, None, None], "sow_weights": True, "mutable": ["intermediates"]}
+    sown = layer.apply(variables, x, memory, **call)[1]["intermediates"]
+    (weights,), (features,) = sown["attention_weights"], sown["attention_features"]
+    assert weights.shape == (2, HEADS, TOKENS, keys)
+    assert not np.any(weights[0, ..., 5:])
+    np.testing.assert_allclose(np.sum(weights, axis=-1), 1, rtol=1e-5)
+    value = np.einsum("bmf,fhd->bmhd", memory, variables["params"]["value"]["kernel"])
+    np.testing.assert_allclose(features, np.einsum("bhnm,bmhd->bnhd", weights, value), rtol=1e-4, atol=1e-6)
+    module = qama_jax.QAMAAttention(
+        HEADS, FEATURES, solver=Coins(), readout=readout, deterministic=True, decode=False, rngs=nnx.Rngs(0)
+    )
+    nnx.update(module, nnx.State(variables["params"]))
+    state = nnx.capture(module, nnx.Intermediate)(x, memory, mask=call["mask"], sow_weights=True)[1]
+    np.testing.assert_array_equal(nnx.to_pure_dict(state)["attention_weights"][0], weights)
+    if keys == TOKENS:
+        softmax = linen.MultiHeadDotProductAttention(HEADS, deterministic=True)
+        parameters = {name: leaf for name, leaf in variables["params"].items() if name != "qubo"}
+        flax = softmax.apply({"params": parameters}, x, **call)[1]["intermediates"]["attention_weights"][0]
+        np.testing.assert_allclose(weights, flax, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.5])
@@ -131,6 +168,16 @@ def test_nnx_streams_of_the_call_and_of_none():
     np.testing.assert_array_equal(call(layer, x, rngs), call(layer, x, rngs))
 
 
+def test_nnx_without_random_state():
+    """As Flax's layer is where it drops nothing: it splits into parameters alone, and plain `jax.jit` takes it."""
+    x = draw(2, TOKENS, FEATURES)
+    layer = qama_jax.QAMAAttention(HEADS, FEATURES, solver=Coins(), keep_rngs=False, decode=False, rngs=nnx.Rngs(0))
+    graph, parameters = nnx.split(layer, nnx.Param)
+    output = jax.jit(lambda parameters, x: nnx.merge(graph, parameters)(x))(parameters, x)
+    np.testing.assert_allclose(output, layer(x, deterministic=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(jax.jit(layer)(x), jax.jit(functools.partial(layer, deterministic=True))(x))
+
+
 def test_nnx_state_travels():
     """Split and merged, the layer goes on with the streams it has."""
     x = draw(2, TOKENS, FEATURES)
@@ -159,13 +206,15 @@ def test_nnx_metadata_of_parameters():
     ("settings", "error", "message"),
     [
         ({"num_kv_heads": 3}, ValueError, "num_kv_heads"),
+        ({"num_kv_heads": 0}, ZeroDivisionError, "num_kv_heads must be an integer >= 1, got 0"),
+        ({"in_features": 16.0}, TypeError, "in_features must be an integer >= 1, got 16.0"),
         ({"in_features": 10}, ValueError, "must be divisible by num_heads=4"),
         ({"dropout_rate": 0.5, "rngs": nnx.Rngs(params=0)}, AttributeError, "dropout"),
     ],
 )
 def test_nnx_settings_that_flax_refuses(settings, error, message):
     given = {"num_heads": HEADS, "in_features": FEATURES, "rngs": nnx.Rngs(0)} | settings
-    with pytest.raises(error, match=message):
+    with pytest.raises((error, ValueError), match=message):
         qama_jax.QAMAAttention(**given)
     with pytest.raises((error, ValueError)):
         nnx.MultiHeadAttention(**given)

@@ -1,6 +1,7 @@
 """What is Linen's own: random streams, initialisation, legacy arguments. The rest is in test_drop_in.py."""
 
 import dataclasses
+import inspect
 import sys
 
 import jax
@@ -77,10 +78,25 @@ def test_initialisation_needs_no_stream_and_uses_none():
 
 def test_inputs_kv(variables):
     memory = INPUTS[::-1]
-    together = LAYER.apply(variables, INPUTS, inputs_kv=memory, deterministic=True)
+    with pytest.warns(DeprecationWarning, match="inputs_kv is deprecated, as in Flax: pass inputs_k"):
+        together = LAYER.apply(variables, INPUTS, inputs_kv=memory, deterministic=True)
     np.testing.assert_array_equal(together, LAYER.apply(variables, INPUTS, memory, deterministic=True))
     with pytest.raises(ValueError, match="inputs_kv stands for inputs_k and inputs_v"):
         LAYER.apply(variables, INPUTS, memory, inputs_kv=memory, deterministic=True)
+
+
+def test_self_attention_takes_its_mask_by_position(variables):
+    """As Flax's, whose name it bears in the tree of parameters; the other layer names what to write."""
+    mask = np.arange(10)[None, None, None] < np.array([4, 10])[:, None, None, None]
+    layer = qama_jax.linen.SelfAttention(num_heads=4, solver=Coins())
+    masked = layer.apply(variables, INPUTS, mask, True)
+    np.testing.assert_array_equal(masked, LAYER.apply(variables, INPUTS, mask=mask, deterministic=True))
+    assert np.abs(masked - LAYER.apply(variables, INPUTS, deterministic=True))[0].max() > 1e-3
+    ours, flax = (inspect.signature(cls.__call__).parameters for cls in (type(layer), linen.SelfAttention))
+    assert list(ours) == list(flax)
+    for wrong in (mask, mask[:, 0, 0]):
+        with pytest.raises(ValueError, match=r"inputs_k must be .*; pass an attention mask by its name, mask="):
+            LAYER.apply(variables, INPUTS, wrong, deterministic=True)
 
 
 # Without softmax, `force_fp32_for_softmax` has nothing to say.

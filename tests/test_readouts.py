@@ -220,6 +220,24 @@ def test_padding_has_no_influence(readout, tokens):
     assert not np.any(slope)
 
 
+@pytest.mark.parametrize(
+    "readout", [LinearReadout(), SelectedKeysReadout(2), SelectedKeysReadout(20), WindowReadout(2, 2)]
+)
+def test_padding_may_be_very_large(readout):
+    """Products of padded queries with padded keys would be infinite, and 0 times them no number."""
+    mask = jnp.arange(12) < 9
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1, 2))
+    def gradient(query, key, value):
+        settings = {"rng": jax.random.key(0), "readout": readout, "mask": mask, "solver": Coins(share=0.6)}
+        return jnp.sum(jnp.sin(qama_jax.qama_attention(query, key, value, jnp.ones(4), **settings)[0][:9]))
+
+    arrays = jax.random.normal(jax.random.key(1), (3, 12, 2, 4))
+    clean, large = (gradient(*jnp.where(mask[:, None, None], arrays, padding)) for padding in (0.0, 1e30))
+    jax.tree.map(np.testing.assert_array_equal, large, clean)
+
+
 @each_readout
 def test_nothing_visible_is_finite(readout, tokens):
     arguments = [jnp.asarray(a, jnp.float32) for a in draw(tokens)]

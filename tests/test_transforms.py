@@ -24,6 +24,14 @@ MESH = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
 SOLVER = qama_jax.SimulatedBifurcation(num_steps=8, max_descent_steps=0)
 
 
+READOUTS = (
+    qama_jax.EnergyReadout(),
+    qama_jax.LinearReadout(),
+    qama_jax.SelectedKeysReadout(3),
+    qama_jax.WindowReadout(2, 2),
+)
+
+
 def make(rngs=None):
     rngs = nnx.Rngs(0) if rngs is None else rngs
     return qama_jax.QAMAAttention(num_heads=2, in_features=FEATURES, solver=SOLVER, decode=False, rngs=rngs)
@@ -160,10 +168,26 @@ class TestJax:
         query = jax.random.normal(jax.random.key(1), (1, tokens, 2, 4))
         assert_close(exported.call(query), attend(query))
 
-    def test_export_needs_to_know_the_form(self):
-        query = jax.ShapeDtypeStruct(jax.export.symbolic_shape("n, 2, 4"), jnp.float32)
-        with pytest.raises(Exception, match="'n' <= '8'"):  # JAX 0.10 has no public name for its type
-            jax.export.export(jax.jit(lambda q: self.attend(jax.random.key(2), q, q, q, jnp.ones(4))))(query)
+    @pytest.mark.parametrize(
+        ("readout", "solver", "same"),
+        [
+            (qama_jax.EnergyReadout(), qama_jax.SimulatedBifurcation(), qama_jax.SimulatedBifurcation(num_steps=60)),
+            (qama_jax.SelectedKeysReadout(3), Coins(), Coins()),
+            (qama_jax.WindowReadout(2, 3), Coins(), Coins()),
+        ],
+    )
+    def test_export_of_one_program_for_all_lengths(self, readout, solver, same):
+        """As each length is computed where it is known, also where there are fewer tokens than keys to select."""
+
+        def attend(solver, query):
+            settings = {"rng": jax.random.key(2), "readout": readout, "solver": solver}
+            return qama_jax.qama_attention(query, query, query, jnp.linspace(0.5, 1.5, 4), **settings)[0]
+
+        shape = jax.ShapeDtypeStruct(jax.export.symbolic_shape("n, 2, 4"), jnp.float32)
+        exported = jax.export.export(jax.jit(functools.partial(attend, solver)))(shape)
+        for tokens in (2, 30):
+            query = jax.random.normal(jax.random.key(tokens), (tokens, 2, 4))
+            assert_close(exported.call(query), jax.jit(functools.partial(attend, same))(query))
 
     def test_vmap_of_a_deterministic_layer(self, inputs):
         graph, state = nnx.split(make())
@@ -221,10 +245,7 @@ def test_every_solver_on_a_mesh_with_explicit_axes(solver):
 
 
 @pytest.mark.parametrize("axes", [("data",), (("data", "model"),)])
-@pytest.mark.parametrize(
-    "readout",
-    [qama_jax.EnergyReadout(), qama_jax.LinearReadout(), qama_jax.SelectedKeysReadout(3), qama_jax.WindowReadout(2, 2)],
-)
+@pytest.mark.parametrize("readout", READOUTS)
 def test_every_readout_on_a_mesh_with_explicit_axes(readout, axes):
     """Forward and backward, with masks and keys that are on no mesh; random keys as well."""
 

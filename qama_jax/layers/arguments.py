@@ -2,21 +2,34 @@
 
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qama_jax.checks import check_count
 from qama_jax.problems.attention import Select
 from qama_jax.solvers.auto import attention_solver
 from qama_jax.solvers.base import Solver
 
 
 def check_settings(
-    *, num_heads: int, qkv_features: int, attention_fn: Callable, flax_attention_fn: Callable, dropout_rate: float
+    *,
+    num_heads: int,
+    qkv_features: int,
+    attention_fn: Callable,
+    flax_attention_fn: Callable,
+    dropout_rate: float,
+    **sizes: int | None,
 ) -> None:
-    """Raises `ValueError` for settings of a Flax attention layer that QAMA cannot honour."""
+    """Raises `ValueError` for settings of a Flax attention layer that QAMA cannot honour; other sizes may be None."""
+    given = {name: size for name, size in sizes.items() if size is not None}
+    check_count(num_heads=num_heads, **given, qkv_features=qkv_features)
     if qkv_features % num_heads != 0:
         raise ValueError(f"qkv_features={qkv_features} must be divisible by num_heads={num_heads}")
     if attention_fn is not flax_attention_fn:
         raise ValueError("attention_fn is what QAMAAttention replaces; use Flax's MultiHeadAttention to choose one")
+    if isinstance(dropout_rate, jax.Array):
+        raise ValueError(f"dropout_rate must be a Python number, got {dropout_rate!r}; pass float(dropout_rate)")
     if not 0 <= dropout_rate < 1:
         raise ValueError(f"dropout_rate must be a probability, at least 0 and below 1, got {dropout_rate}")
 
@@ -54,10 +67,10 @@ def complete_inputs(
     if from_keys:
         inputs_v = inputs_k
     for inputs, name in ((inputs_q, "inputs_q"), (inputs_k, "inputs_k"), (inputs_v, "inputs_v")):
-        if inputs.ndim < 2 or inputs.shape[:-2] != inputs_q.shape[:-2]:
+        if inputs.ndim < 2 or inputs.shape[:-2] != inputs_q.shape[:-2] or inputs.dtype == jnp.bool_:
             raise ValueError(
                 f"{name} must be [*batch, tokens, features] with the batch dimensions of inputs_q {inputs_q.shape}, "
-                f"got {inputs.shape}"
+                f"got {inputs.dtype} {inputs.shape}; pass an attention mask by its name, mask="
             )
     if select == "keys" and inputs_v.shape[-2] != inputs_k.shape[-2]:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Flax Linen module: the drop-in for `flax.linen.MultiHeadDotProductAttention`."""
 
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from qama_jax.attention import anneal, build_hamiltonians, diagnose
 from qama_jax.layers.arguments import check_decode, check_settings, complete_inputs, layer_solver
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.streams import evaluation_key
+from qama_jax.layers.weights import attention_weights
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 
@@ -27,16 +29,17 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
     The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
 
     Random keys come from the call's `dropout_rng`, else from the first that there is of the streams `anneal`,
-    `dropout` and `params`. Deterministic layers, layers that are being initialised, and layers in training without any
-    of these anneal from one fixed key.
+    `dropout` and `params`. Deterministic layers, layers that are being initialised, and layers without any of these
+    anneal from one fixed key. Where `deterministic` is None, a call with a key or a stream is training, and one without
+    is evaluation.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
     queries or heads, autoregressive decoding, another `attention_fn` or einsum for attention weights. Values belong to
     the queries with the default read-out, to the keys with all others, as in Flax.
 
     Attributes:
-      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` where
-        deterministic, else the same with 10 steps and at most 4 of descent, from which a network learns as much.
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` in evaluation,
+        in training the same with 10 steps and at most 4 of descent, from which a network learns as much.
       readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
@@ -87,12 +90,14 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
           inputs_q: [*batch, N, in_features].
           inputs_k: [*batch, M, in_kv_features]; `inputs_q` if None.
           inputs_v: [*batch, N, in_kv_features], or M for read-outs that select keys; `inputs_k` if None.
-          inputs_kv: stands for both `inputs_k` and `inputs_v`.
+          inputs_kv: stands for both `inputs_k` and `inputs_v`; deprecated.
           mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.layers.padding` for what else is honoured.
           deterministic: overrides the field.
           dropout_rng: overrides the streams.
-          sow_weights: sow into "intermediates" the `AttentionDiagnostics` as "attention_diagnostics" and the features
-            before the output projection as "attention_features".
+          sow_weights: sow into "intermediates" the `AttentionDiagnostics` as "attention_diagnostics", the features
+            before the output projection as "attention_features", and for read-outs that select keys Flax's
+            "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes. `EnergyReadout` has
+            none: there, read "attention_diagnostics", whose bits say what heads select.
 
         Returns:
           [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
@@ -106,6 +111,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         if inputs_kv is not None:
             if inputs_k is not None or inputs_v is not None:
                 raise ValueError("inputs_kv stands for inputs_k and inputs_v; pass either it or them")
+            warnings.warn("inputs_kv is deprecated, as in Flax: pass inputs_k", DeprecationWarning, stacklevel=2)
             inputs_k = inputs_kv
         inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v, self.readout.select)
         if deterministic is None:
@@ -129,19 +135,22 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             key = nn.LayerNorm(name="key_ln", use_bias=False, **typed)(key)
         importance = _Importance(self.importance_init, self.param_dtype, name="qubo")(head_dim)
 
-        def build(query, key, value, mask):
+        def build(query, key, value, mask, query_mask=None):
             return build_hamiltonians(
                 query,
                 key,
                 value,
                 importance,
                 mask=mask,
+                query_mask=query_mask,
                 rho_0=self.rho_0,
                 gamma_0=self.gamma_0,
                 select=self.readout.select,
             )
 
         rng, dropout = self._random(deterministic, dropout_rng)
+        if deterministic is None:
+            deterministic = rng is None
         features, hamiltonians, solution = run_masked_stages(
             query,
             key,
@@ -161,6 +170,9 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         if sow_weights:
             self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow("intermediates", "attention_features", features)
+            if self.readout.select == "keys":
+                weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
+                self.sow("intermediates", "attention_weights", weights)
         return dense(
             name="out",
             features=self.out_features or inputs_q.shape[-1],
@@ -176,6 +188,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         check_settings(
             num_heads=self.num_heads,
             qkv_features=qkv_features,
+            out_features=self.out_features,
             attention_fn=self.attention_fn,
             flax_attention_fn=nn.dot_product_attention,
             dropout_rate=self.dropout_rate,
@@ -200,6 +213,23 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             rng = None if stream is None else _typed(self.make_rng(stream))
             dropout_rng = _typed(self.make_rng("dropout")) if drops else None
         return rng, None if dropout_rng is None else Dropout(dropout_rng, self.dropout_rate, self.broadcast_dropout)
+
+
+class SelfAttention(QAMAAttention):
+    """`QAMAAttention` of one sequence, in place of `flax.linen.SelfAttention`: the mask may be positional."""
+
+    @nn.compact
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        inputs_q: Float[Array, "*batch tokens in_features"],
+        mask: Bool[Array, "*#batch #heads #tokens tokens"] | None = None,
+        deterministic: bool | None = None,
+        dropout_rng: Key[Array, ""] | None = None,
+        sow_weights: bool = False,
+    ) -> Float[Array, "*batch tokens out_features"]:
+        """Applies the layer; see `QAMAAttention`."""
+        call = {"deterministic": deterministic, "dropout_rng": dropout_rng, "sow_weights": sow_weights}
+        return super().__call__(inputs_q, mask=mask, **call)
 
 
 def _typed(rng: Key[Array, ""]) -> Key[Array, ""]:

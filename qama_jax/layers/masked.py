@@ -1,5 +1,6 @@
 """The stages as the layers compose them: between a mask as Flax's layers take it and the features."""
 
+import functools
 from collections.abc import Callable
 
 from jaxtyping import Array, Bool, Float
@@ -28,6 +29,7 @@ def run_masked_stages(
     padding = None
     if mask is not None:
         padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
+        build = functools.partial(build, query_mask=padding.asking)
     features, hamiltonians, solution = run_stages(
         query,
         key,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
@@ -16,6 +17,7 @@ from qama_jax.layers.arguments import check_decode, check_settings, complete_inp
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.stages import Annealer, QuboConstruction
 from qama_jax.layers.streams import draw, first_stream
+from qama_jax.layers.weights import attention_weights
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 
@@ -34,15 +36,18 @@ class QAMAAttention(nnx.MultiHeadAttention):
     with the default read-out, to the keys with all others, as in Flax.
 
     Each call in training anneals with a new key of the stream `anneal`, or `dropout` where there is no `anneal`.
-    Without either, it anneals with the one fixed key of evaluation. Drawing from a stream changes the layer: plain
-    `jax.jit`, `jax.grad` or `jax.lax.scan` over it need `nnx.jit` and its like, `nnx.split` and `nnx.merge`, or
-    `model.eval()`.
+    Without either, it anneals with the one fixed key of evaluation; where nothing says whether it is `deterministic`,
+    it then is. So the layer has random state, also where `dropout_rate` is 0 and Flax's has none: `nnx.split(model,
+    nnx.Param, ...)` needs its dots. Drawing from a stream changes the layer: plain `jax.jit`, `jax.grad` or
+    `jax.lax.scan` over it need `nnx.jit` and its like, `nnx.split` and `nnx.merge`, or `model.eval()`. With
+    `keep_rngs=False` the layer has no random state, splits and compiles as Flax's without dropout does, and trains with
+    the streams that are passed to its calls as `rngs`.
 
     Args:
       num_heads: H.
       in_features: size of the inputs.
-      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` where
-        deterministic, else the same with 10 steps and at most 4 of descent, from which a network learns as much.
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` in evaluation,
+        in training the same with 10 steps and at most 4 of descent, from which a network learns as much.
       readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
@@ -116,7 +121,11 @@ class QAMAAttention(nnx.MultiHeadAttention):
         check_readout(readout)
         check_settings(
             num_heads=num_heads,
+            in_features=in_features,
             qkv_features=in_features if qkv_features is None else qkv_features,
+            out_features=out_features,
+            num_kv_heads=num_kv_heads,
+            in_kv_features=in_kv_features,
             attention_fn=attention_fn,
             flax_attention_fn=nnx.dot_product_attention,
             dropout_rate=dropout_rate,
@@ -193,8 +202,10 @@ class QAMAAttention(nnx.MultiHeadAttention):
           mask: [*batch, 1, 1, M], true for visible keys; see `qama_jax.layers.padding` for what else is honoured.
           deterministic: overrides the constructor's.
           rngs: overrides the constructor's streams.
-          sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics" and the
-            features before the output projection under "attention_features".
+          sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics", the
+            features before the output projection under "attention_features", and for read-outs that select keys Flax's
+            "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes. `EnergyReadout` has
+            none: there, read "attention_diagnostics", whose bits say what heads select.
           decode: must not be True.
           is_causal: must not be True.
           out_sharding: sharding of the output projection.
@@ -245,6 +256,10 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow(nnx.Intermediate, "attention_features", features)
+            if self.readout.select == "keys":
+                importance = self.qubo.importance[...]
+                weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
+                self.sow(nnx.Intermediate, "attention_weights", weights)
         return self.out(features, out_sharding=out_sharding)
 
     def init_cache(self, input_shape: Shape, dtype: Dtype = jnp.float32) -> None:
@@ -261,4 +276,9 @@ class QAMAAttention(nnx.MultiHeadAttention):
         return Dropout(draw(stream), self.dropout_rate, self.broadcast_dropout)
 
     def _for_every_head(self, array: Float[Array, "*batch tokens kv_heads head_dim"]) -> Float[Array, "..."]:
-        return jnp.repeat(array, self.num_heads // self.num_kv_heads, axis=-2)
+        if self.num_kv_heads == self.num_heads:
+            return array
+        sharding = jax.typeof(array).sharding
+        # On a mesh with explicit axes, it must be said how: heads that are sharded stay so.
+        out_sharding = sharding if sharding.mesh.explicit_axes else None
+        return jnp.repeat(array, self.num_heads // self.num_kv_heads, axis=-2, out_sharding=out_sharding)

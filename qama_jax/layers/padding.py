@@ -1,5 +1,6 @@
-"""Key-padding masks, from the mask layout of Flax."""
+"""Padding masks, from the mask layout of Flax."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,16 +9,27 @@ from jaxtyping import Array, Bool, Float, Num
 
 from qama_jax.problems.base import is_concrete
 
+_NO_MORE_THAN_PADDING = (
+    "QAMA selects tokens once for the whole sequence and supports padding only: [*batch, 1, 1, keys], or rows that are "
+    "all false for padded queries. Use Flax's attention for causal or local masks"
+)
+
+
+class UncheckedMaskWarning(UserWarning):
+    """A mask is traced, and features will be NaN if it cannot be honoured."""
+
 
 class KeyPadding(NamedTuple):
     """What is left of an attention mask for a selection that is made once for all queries.
 
     Attributes:
       visible: bool [*batch, M], the keys that may be seen.
+      asking: bool [*batch, N], the queries that may see them, or None where the mask says nothing of queries.
       honoured: bool [*batch], whether the mask asks for no more than that; None where it is known to.
     """
 
     visible: Bool[Array, "*batch keys"]
+    asking: Bool[Array, "*batch tokens"] | None
     honoured: Bool[Array, "*batch"] | None
 
     def mark(self, features: Float[Array, "*batch tokens heads head_dim"]) -> Float[Array, "..."]:
@@ -26,24 +38,29 @@ class KeyPadding(NamedTuple):
 
 
 def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, queries: int, keys: int) -> KeyPadding:
-    """The visible keys of a Flax attention mask: [*batch, heads, queries, keys] -> [*batch, keys].
+    """The visible keys and the asking queries of a Flax attention mask [*batch, heads, queries, keys].
 
     QAMA selects tokens for the whole sequence, not for each query, so it can honour a mask that hides the same
-    keys from every query and every head, and no other. Where keys are as many as queries, a token is hidden as
-    both: the row of a hidden query may be all false, as `make_attention_mask(padding, padding)` has it.
+    keys from every query and every head, but for queries from which it hides all, and no other. A query from which all
+    keys are hidden asks nothing, as padded ones in cross-attention: it has no part in the selection, and its features
+    mean nothing, as in softmax attention, or are 0 with `EnergyReadout`. Where keys are as many as queries and
+    every query sees some, they are the same tokens, hidden as both.
 
     A traced mask cannot be checked before it is used, and no exception can depend on it: there, features become NaN
-    where the mask asks for more than key padding (`KeyPadding.mark`).
+    where the mask asks for more than padding (`KeyPadding.mark`), of which `UncheckedMaskWarning` warns. Boolean masks
+    [*batch, 1, 1, keys] need no check.
 
     Args:
-      mask: true (or 1) for visible keys, of a shape that broadcasts to [*batch, heads, queries, keys].
+      mask: true (or 1) for visible keys, else false (or 0), of a shape that broadcasts to
+        [*batch, heads, queries, keys].
       batch: batch dimensions of the attention inputs.
       heads: H.
       queries: N.
       keys: M.
 
     Raises:
-      ValueError: if the shape does not fit, or a mask whose values are known differs between queries or heads.
+      ValueError: if the shape does not fit, or a mask whose values are known has others than 0 and 1, or differs
+        between heads, or between queries that see any key.
     """
     full = (*batch, heads, queries, keys)
     if len(mask.shape) > len(full) or any(
@@ -54,31 +71,43 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
             "pass padding[..., None, None, :] where padding is true for valid keys"
         )
     shape = (1,) * (len(full) - len(mask.shape)) + mask.shape
-    if shape[-3:-1] == (1, 1):
-        visible = jnp.asarray(mask).astype(bool).reshape(*shape[:-3], shape[-1])
-        return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), None)
+    by_key, boolean = shape[-3:-1] == (1, 1), mask.dtype == np.bool_
+    if by_key and boolean:
+        visible = jnp.asarray(mask).reshape(*shape[:-3], shape[-1])
+        return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), None, None)
 
     known = is_concrete(mask)
     # Under jax.jit, even a constant is traced as soon as jnp touches it.
-    visible, honoured = _separate((np if known else jnp).asarray(mask).astype(bool).reshape(shape), keys)
+    xp = np if known else jnp
+    values = xp.asarray(mask)
+    seen = values == xp.ones_like(values)
+    binary = seen | (values == xp.zeros_like(values))
+    visible, asking, separable = _separate(seen.reshape(shape))
+    honoured = None
     if not known:
-        honoured = jnp.broadcast_to(honoured, batch)
-    elif honoured.all():
-        honoured = None
-    else:
-        raise ValueError(
-            f"mask of shape {mask.shape} differs between heads or queries; QAMA selects tokens once for the whole "
-            "sequence and supports key padding only, [*batch, 1, 1, keys]. Use Flax's attention for causal or "
-            "local masks"
+        warnings.warn(
+            f"mask of {mask.dtype} {mask.shape} is traced and cannot be checked: features are NaN where it has other "
+            f"values than 0 and 1, or differs between heads or queries. {_NO_MORE_THAN_PADDING}",
+            UncheckedMaskWarning,
+            stacklevel=2,
         )
-    return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), honoured)
+        honoured = jnp.broadcast_to(separable & binary.reshape(shape).all(axis=(-3, -2, -1)), batch)
+    elif not binary.all():
+        raise ValueError(
+            f"mask must be boolean, or 1 for visible keys and 0 for hidden ones, got {values[~binary][0]}; of an "
+            "additive mask, pass mask == 0"
+        )
+    elif not separable.all():
+        raise ValueError(f"mask of shape {mask.shape} differs between heads or queries; {_NO_MORE_THAN_PADDING}")
+    if queries == keys:
+        asking = xp.where(asking.all(axis=-1, keepdims=True), visible, asking)
+    by_query = shape[-2] == queries and not by_key
+    asking = jnp.broadcast_to(asking, (*batch, queries)) if by_query else None
+    return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), asking, honoured)
 
 
-def _separate(mask: Bool[Any, "*batch #heads #queries #keys"], keys: int) -> tuple[Bool[Any, "..."], Bool[Any, "..."]]:
-    """The keys that any query sees, and whether every query that is not hidden sees all of them."""
-    visible = mask.any(axis=(-3, -2))
-    as_visible = mask == visible[..., None, None, :]
-    if mask.shape[-2] == keys:
-        hidden_query = ~visible[..., None, :, None] & ~mask.any(axis=-1, keepdims=True)
-        as_visible = as_visible | hidden_query
-    return visible, as_visible.all(axis=(-3, -2, -1))
+def _separate(mask: Bool[Any, "*batch #heads #queries #keys"]) -> tuple[Bool[Any, "..."], ...]:
+    """The keys that any query sees, the queries that see any key, and whether each of these sees all of those."""
+    visible, asking = mask.any(axis=(-3, -2)), mask.any(axis=(-3, -1))
+    separable = (mask == (asking[..., None, :, None] & visible[..., None, None, :])).all(axis=(-3, -2, -1))
+    return visible, asking, separable

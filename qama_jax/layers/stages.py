@@ -51,6 +51,7 @@ class QuboConstruction(nnx.Module):
         key: Float[Array, "*batch keys heads head_dim"],
         value: Float[Array, "*batch selected heads head_dim"],
         mask: Bool[Array, "*batch keys"] | None = None,
+        query_mask: Bool[Array, "*batch tokens"] | None = None,
     ) -> AttentionHamiltonian:
         """Hamiltonians whose leaves carry the batch dimensions; see `qama_jax.attention_hamiltonian`."""
         return build_hamiltonians(
@@ -59,6 +60,7 @@ class QuboConstruction(nnx.Module):
             value,
             self.importance[...],
             mask=mask,
+            query_mask=query_mask,
             rho_0=self.rho_0,
             gamma_0=self.gamma_0,
             select=self.select,
@@ -73,9 +75,10 @@ class Annealer(nnx.Module):
     problem alone, wherever that stands in a batch; so does one without any of these streams, in training too.
 
     Args:
-      solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` where deterministic, else the same with 10
+      solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` in evaluation, in training the same with 10
         steps and at most 4 of descent, from which a network learns as much.
-      deterministic: whether to use the fixed key; `module.eval()` sets it.
+      deterministic: whether to use the fixed key; `module.eval()` sets it. None: where there is no stream, which is
+        evaluation too.
       rngs: random streams, kept as a fork.
     """
 
@@ -106,6 +109,8 @@ class Annealer(nnx.Module):
         if deterministic is None:
             deterministic = self.deterministic
         stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or self.stream
+        if deterministic is None:
+            deterministic = stream is None
         solver = layer_solver(self.solver, deterministic)
         if stream is None:
             return anneal(evaluation_key(), hamiltonians, solver, one_key=True)

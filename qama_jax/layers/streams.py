@@ -30,7 +30,8 @@ def draw(stream: nnx.RngStream) -> Key[Array, ""]:
         raise TraceContextError(
             "a layer that draws from its random stream changes, and plain jax.jit, jax.grad, jax.vmap or jax.lax.scan "
             "around it lose changes: use nnx.jit, nnx.grad, nnx.vmap or nnx.scan, or nnx.split and nnx.merge inside, "
-            "or call model.eval() where the layer need not draw"
+            "or call model.eval() where the layer need not draw, or make the layer with keep_rngs=False, so without "
+            "random state, and pass rngs= to its calls in training"
         ) from error
 
 

@@ -160,6 +160,7 @@ def attention_hamiltonian(
     importance: Float[Array, "head_dim"],
     *,
     mask: Bool[Array, "keys"] | None = None,
+    query_mask: Bool[Array, "tokens"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
     select: Select = "queries",
@@ -187,6 +188,8 @@ def attention_hamiltonian(
       mask: bool [M], true for visible keys. Where M = N, a hidden key is a padded token: its query and value are
         hidden too. Where M ≠ N, all queries are valid, and without any visible key the couplings are 0.
         Hidden keys are never selected.
+      query_mask: bool [N], true for queries that ask, for any M: the others enter no statistic and no coupling, and
+        are never selected. None: what `mask` says.
       rho_0: weight of the importances; the paper's section IV aims at interactions 1.3 times as strong.
       gamma_0: weight of the penalty on tokens that several heads select; interactions twice as strong.
       select: "queries", as in the paper, or "keys".
@@ -195,7 +198,7 @@ def attention_hamiltonian(
       An `AttentionHamiltonian` of bits [H, N], or [H, M] where keys are selected, computed in float32 or wider.
 
     Raises:
-      ValueError: if shapes disagree, `mask` is not boolean, or `select` is neither "queries" nor "keys".
+      ValueError: if shapes disagree, a mask is not boolean, or `select` is neither "queries" nor "keys".
 
     Example:
       >>> import jax, qama_jax
@@ -216,9 +219,9 @@ def attention_hamiltonian(
         _at_least_float32(array, name)
         for array, name in ((query, "query"), (key, "key"), (value, "value"), (importance, "importance"))
     )
-    check_shapes(query, key, value, importance, mask, select)
-    # As many keys as queries are the same tokens, hidden as both.
-    query_mask = mask if query.shape[0] == key.shape[0] else None
+    check_shapes(query, key, value, importance, mask, select, query_mask)
+    if query_mask is None and query.shape[0] == key.shape[0]:
+        query_mask = mask  # As many keys as queries are the same tokens, hidden as both.
     if select == "keys":
         return _build(key, query, value, importance, mask, query_mask, rho_0, gamma_0)
     return _build(query, key, value, importance, query_mask, mask, rho_0, gamma_0)
@@ -246,7 +249,7 @@ def _at_least_float32(value: Any, name: str) -> Float[Array, "..."]:
     return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)
 
 
-def check_shapes(query, key, value, importance, mask, select: Select) -> None:
+def check_shapes(query, key, value, importance, mask, select: Select, query_mask=None) -> None:
     """Raises `ValueError` where the arguments of one attention problem, or of a batch of them, do not fit together."""
     if select not in get_args(Select):
         raise ValueError(f"select must be one of {', '.join(map(repr, get_args(Select)))}, got {select!r}")
@@ -276,4 +279,9 @@ def check_shapes(query, key, value, importance, mask, select: Select) -> None:
     if mask is not None and (mask.shape != key.shape[:-2] or mask.dtype != jnp.bool_):
         raise ValueError(
             f"mask must be boolean of shape {key.shape[:-2]}, true for visible keys, got {mask.dtype} {mask.shape}"
+        )
+    if query_mask is not None and (query_mask.shape != query.shape[:-2] or query_mask.dtype != jnp.bool_):
+        raise ValueError(
+            f"query_mask must be boolean of shape {query.shape[:-2]}, true for queries that ask, got "
+            f"{query_mask.dtype} {query_mask.shape}"
         )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from qama_jax.lengths import at_most
 from qama_jax.problems.base import register_pytree
 
 # Couplings whose spread is below this share of their size (the square root of it) are equal up to rounding.
@@ -111,7 +112,7 @@ def make_coupling(
     count = jnp.sum(valid)
     pairs = jnp.maximum(count * (count - 1), 1)
     smallest = _CANCELLED * jax.lax.stop_gradient(_square(query) * _square(key)) / (2 * head_dim)
-    form = _dense if max(tokens, key.shape[1]) <= 2 * head_dim else _low_rank
+    form = _dense if all(at_most(size, 2 * head_dim) for size in (tokens, key.shape[1])) else _low_rank
     return form(query, key, valid, pairs, smallest, padded=mask is not None)
 
 

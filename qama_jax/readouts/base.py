@@ -3,6 +3,7 @@
 import math
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qama_jax.problems.attention import AttentionHamiltonian, Select
@@ -41,6 +42,15 @@ def check_readout(readout: Any) -> None:
     """Raises `ValueError` unless `readout` is an instance of a read-out."""
     if isinstance(readout, type) or not isinstance(readout, Readout):
         raise ValueError(f"readout must be an instance such as qama_jax.WindowReadout(), got {readout!r}")
+
+
+def without_padding(
+    hamiltonian: AttentionHamiltonian, *arrays: Float[Array, "selected heads head_dim"]
+) -> tuple[Float[Array, "selected heads head_dim"], ...]:
+    """The arrays with 0 for padded tokens, which may be anything: so large that their products are infinite."""
+    if hamiltonian.mask is None:
+        return arrays
+    return tuple(jnp.where(hamiltonian.mask[:, None, None], array, 0) for array in arrays)
 
 
 def check_beta(beta: Any) -> None:

@@ -6,8 +6,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from qama_jax.checks import check_count
+from qama_jax.lengths import at_most
 from qama_jax.problems.attention import Select
-from qama_jax.readouts.base import check_beta
+from qama_jax.readouts.base import check_beta, without_padding
 from qama_jax.readouts.selection import attend, strongest
 
 
@@ -40,8 +41,9 @@ class SelectedKeysReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
+        key, value = without_padding(hamiltonian, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
-        if key.shape[0] <= 2 * self.num_keys:
+        if at_most(key.shape[0], 2 * self.num_keys):
             # Fewer operations than a gathering and its derivative, a scattering.
             features = attend(query, key, value, selection.scatter(key.shape[0])[:, None], dropout)
         else:

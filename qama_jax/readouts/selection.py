@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from qama_jax.lengths import at_most
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.gate import log_gate
@@ -56,8 +57,15 @@ def strongest(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float
     visible = hamiltonian.clamp(jnp.ones_like(solution.bits)) > 0
     nothing = ~jnp.any(selected, axis=1, keepdims=True)
     strength = jnp.where(selected | nothing & visible, jax.lax.stop_gradient(gates), -jnp.inf)
-    strength, indices = jax.lax.top_k(strength, min(num_keys, gates.shape[1]))
-    exists = jnp.isfinite(strength) & ~(nothing & (jnp.arange(strength.shape[1])[None] > 0))
+    tokens = gates.shape[1]
+    if at_most(tokens, num_keys):
+        num_keys = tokens
+    elif not at_most(num_keys, tokens):
+        # Tokens of a symbolic number may be fewer: as many that do not exist make up for them.
+        strength = jnp.pad(strength, ((0, 0), (0, num_keys)), constant_values=-jnp.inf)
+    strength, indices = jax.lax.top_k(strength, num_keys)
+    exists = jnp.isfinite(strength) & ~(nothing & (jnp.arange(num_keys)[None] > 0))
+    indices = jnp.where(exists, indices, 0)
     gates = jnp.where(exists, jnp.take_along_axis(gates, indices, axis=1), hidden(gates.dtype))
     return Selection(indices, gates, exists)
 

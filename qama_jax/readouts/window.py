@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qama_jax.checks import check_count
+from qama_jax.lengths import at_most
 from qama_jax.problems.attention import Select
-from qama_jax.readouts.base import check_beta
+from qama_jax.readouts.base import check_beta, without_padding
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
 
@@ -60,9 +61,10 @@ class WindowReadout:
                 f"WindowReadout needs as many keys as queries, {tokens}, got {keys}: a window is of neighbours in "
                 "one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
             )
+        key, value = without_padding(hamiltonian, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         valid = jnp.ones(tokens, bool) if hamiltonian.mask is None else hamiltonian.mask
-        if tokens <= 2 * (3 * self.radius + self.num_keys):
+        if at_most(tokens, 2 * (3 * self.radius + self.num_keys)):
             # One product of all pairs is faster than blocks that see half of them or more.
             position = jnp.arange(tokens)
             near = jnp.abs(position[:, None] - position[None]) <= self.radius

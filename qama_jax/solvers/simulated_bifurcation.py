@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.checks import check_choice, check_count, check_flag, check_not_negative, check_positive
+from qama_jax.lengths import at_most
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.solvers.iterative import IterativeSolver
@@ -49,7 +50,8 @@ class SimulatedBifurcation(IterativeSolver):
 
     Args:
       num_steps: steps of integration. None means 20 for attention problems of 192 valid tokens or more, which settle
-        sooner, and 60 for all others; beyond, more hardly lower the energies of attention problems, but more reads do.
+        sooner, and 60 for all others, and where `jax.export` leaves the number of tokens open; beyond, more hardly
+        lower the energies of attention problems, but more reads do.
         On tokens in few clusters or with near-duplicates, where groups of bits move as one, only more reads do.
       num_reads: independent runs; the best is the solution.
       mode: "ballistic" or "discrete".
@@ -120,10 +122,11 @@ class SimulatedBifurcation(IterativeSolver):
 
         if self.num_steps is not None:
             return rows(self.num_steps)
-        if not isinstance(problem, AttentionHamiltonian) or problem.shape[1] < _LONG:
+        tokens = problem.shape[-1]
+        if not isinstance(problem, AttentionHamiltonian) or at_most(tokens, _LONG - 1):
             return rows(_STEPS)
         if problem.mask is None:
-            return rows(_STEPS_OF_LONG)
+            return rows(_STEPS_OF_LONG if at_most(_LONG, tokens) else _STEPS)
         # Padding must change nothing, so that the valid tokens count, which are known when it runs: a step of no time
         # leaves the state as it is.
         few = jax.tree.map(lambda row: jnp.pad(row, (0, _STEPS - _STEPS_OF_LONG)), rows(_STEPS_OF_LONG))
