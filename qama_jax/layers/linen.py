@@ -9,7 +9,8 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.attention import anneal, build_hamiltonians, diagnose
-from qama_jax.layers.arguments import check_decode, check_settings, complete_inputs, layer_solver
+from qama_jax.layers.arguments import causal_readout, check_decoding, check_settings, complete_inputs, layer_solver
+from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.streams import evaluation_key
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
@@ -31,8 +32,13 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
     of these anneal from one fixed key.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, autoregressive decoding, another `attention_fn` or einsum for attention weights. Values belong to
-    the queries with the default read-out, to the keys with all others, as in Flax.
+    queries or heads, another `attention_fn` or einsum for attention weights. Causal masks, packed sequences and
+    autoregressive decoding need `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default
+    read-out, to the keys with all others, as in Flax.
+
+    With `decode=True`, a first call, such as that of `init`, makes the collection `cache`, of a size that does not
+    depend on the number of tokens, from inputs whose batch counts. Each later call takes the next token,
+    [*batch, 1, in_features], and where it gives a mask, that is [*batch, 1, 1, 1], whether the token is visible.
 
     Attributes:
       solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` where
@@ -142,19 +148,27 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             )
 
         rng, dropout = self._random(deterministic, dropout_rng)
-        features, hamiltonians, solution = run_masked_stages(
-            query,
-            key,
-            value,
-            importance,
-            mask,
-            build=build,
-            anneal=functools.partial(anneal, rng, solver=layer_solver(self.solver, deterministic)),
-            readout=self.readout,
-            dropout=dropout,
-        )
+        solver, same_key = layer_solver(self.solver, deterministic), bool(deterministic)
+        stages = {
+            "build": build,
+            "anneal": functools.partial(anneal, rng, solver=solver, same_key=same_key),
+            "readout": self.readout,
+        }
+        cache = self._cache(query) if self.decode else None
+        if cache is not None:
+            check_decoding(deterministic, self.dropout_rate)
+            features, after = decode_token(
+                MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, **stages
+            )
+            for variable, array in zip(cache, after, strict=True):
+                variable.value = array
+        else:
+            features, hamiltonians, solution = run_masked_stages(
+                query, key, value, importance, mask, dropout=dropout, **stages
+            )
+            if sow_weights:
+                self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
         if sow_weights:
-            self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow("intermediates", "attention_features", features)
         return dense(
             name="out",
@@ -175,10 +189,27 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             flax_attention_fn=nn.dot_product_attention,
             dropout_rate=self.dropout_rate,
         )
-        check_decode(self.decode)
         for name in ("qk_attn_weights_einsum_cls", "attn_weights_value_einsum_cls"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} computes with attention weights, which QAMA has not; leave it None")
+
+    def _cache(self, query: Float[Array, "*batch tokens heads head_dim"]) -> list[nn.Variable] | None:
+        """The variables of the cache; None where this call is the first, which makes them."""
+        there = self.has_variable("cache", "cache_index")
+        *batch, _, heads, head_dim = query.shape
+        empty = functools.partial(
+            empty_cache,
+            causal_readout(self.readout, "decode=True"),
+            tuple(batch),
+            heads=heads,
+            kv_heads=heads,
+            head_dim=head_dim,
+            dtype=query.dtype,
+        )
+        variables = [
+            self.variable("cache", name, lambda name=name: getattr(empty(), name)) for name in MemoryCache._fields
+        ]
+        return variables if there else None
 
     def _random(
         self, deterministic: bool | None, dropout_rng: Key[Array, ""] | None

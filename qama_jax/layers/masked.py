@@ -8,6 +8,7 @@ from qama_jax.attention import run_stages
 from qama_jax.layers.padding import key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.readouts import Dropout, Readout
+from qama_jax.readouts.base import is_causal
 from qama_jax.solvers.base import Solution
 
 
@@ -27,7 +28,9 @@ def run_masked_stages(
     *batch, tokens, heads, _ = query.shape
     padding = None
     if mask is not None:
-        padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
+        padding = key_padding(
+            mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3], causal=is_causal(readout)
+        )
     features, hamiltonians, solution = run_stages(
         query,
         key,

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
+from qama_jax.layers.causal_masks import causal_segments
 from qama_jax.problems.base import is_concrete
 
 
@@ -13,11 +14,11 @@ class KeyPadding(NamedTuple):
     """What is left of an attention mask for a selection that is made once for all queries.
 
     Attributes:
-      visible: bool [*batch, M], the keys that may be seen.
+      visible: bool [*batch, M], the keys that may be seen; of causal masks the segments, see `causal_segments`.
       honoured: bool [*batch], whether the mask asks for no more than that; None where it is known to.
     """
 
-    visible: Bool[Array, "*batch keys"]
+    visible: Bool[Array, "*batch keys"] | Int[Array, "*batch keys"]
     honoured: Bool[Array, "*batch"] | None
 
     def mark(self, features: Float[Array, "*batch tokens heads head_dim"]) -> Float[Array, "..."]:
@@ -25,7 +26,9 @@ class KeyPadding(NamedTuple):
         return features if self.honoured is None else jnp.where(self.honoured[..., None, None, None], features, jnp.nan)
 
 
-def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, queries: int, keys: int) -> KeyPadding:
+def key_padding(
+    mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, queries: int, keys: int, causal: bool = False
+) -> KeyPadding:
     """The visible keys of a Flax attention mask: [*batch, heads, queries, keys] -> [*batch, keys].
 
     QAMA selects tokens for the whole sequence, not for each query, so it can honour a mask that hides the same
@@ -41,6 +44,7 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
       heads: H.
       queries: N.
       keys: M.
+      causal: whether queries see no later keys anyway: then the mask may be causal, and pack sequences.
 
     Raises:
       ValueError: if the shape does not fit, or a mask whose values are known differs between queries or heads.
@@ -60,7 +64,9 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
 
     known = is_concrete(mask)
     # Under jax.jit, even a constant is traced as soon as jnp touches it.
-    visible, honoured = _separate((np if known else jnp).asarray(mask).astype(bool).reshape(shape), keys)
+    xp = np if known else jnp
+    full_mask = xp.asarray(mask).astype(bool).reshape(shape)
+    visible, honoured = causal_segments(full_mask, xp) if causal and queries == keys else _separate(full_mask, keys)
     if not known:
         honoured = jnp.broadcast_to(honoured, batch)
     elif honoured.all():
@@ -68,8 +74,8 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
     else:
         raise ValueError(
             f"mask of shape {mask.shape} differs between heads or queries; QAMA selects tokens once for the whole "
-            "sequence and supports key padding only, [*batch, 1, 1, keys]. Use Flax's attention for causal or "
-            "local masks"
+            "sequence and supports key padding only, [*batch, 1, 1, keys]; with readout=qama_jax.MemoryReadout() also "
+            "causal masks, and packed sequences. Use Flax's attention for local masks"
         )
     return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), honoured)
 

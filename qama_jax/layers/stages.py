@@ -1,5 +1,8 @@
 """Flax NNX modules for the three stages of QAMA."""
 
+import functools
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import Dtype, Initializer
@@ -103,10 +106,17 @@ class Annealer(nnx.Module):
         Raises:
           TraceContextError: if a transformation of JAX holds the stream that is to advance.
         """
+        return self.prepare(deterministic, rngs)(hamiltonians)
+
+    def prepare(
+        self, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | None
+    ) -> Callable[[AttentionHamiltonian], Solution]:
+        """The call as a function that draws no more random keys: one is drawn now, where any is."""
         if deterministic is None:
             deterministic = self.deterministic
+        deterministic = bool(deterministic)
         solver = layer_solver(self.solver, deterministic)
-        return anneal(self._key(bool(deterministic), rngs), hamiltonians, solver)
+        return functools.partial(anneal, self._key(deterministic, rngs), solver=solver, same_key=deterministic)
 
     def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
         if deterministic:
