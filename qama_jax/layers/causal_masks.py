@@ -11,9 +11,9 @@ def causal_segments(
 ) -> tuple[Int[Any, "*batch tokens"], Bool[Any, "*batch"]]:
     """The segments of a causal mask, and whether it asks for no more than that.
 
-    A mask is honoured that lets every query see all visible keys of its own segment up to itself, and no other; what
-    it says of later keys does not matter. Segments are packed one after the other. The row of a hidden query may be all
-    false, as `make_attention_mask(padding, padding)` has it.
+    A mask is honoured if up to itself, every query sees the visible keys of its own segment, all of them and no others.
+    It may see later keys, which are hidden anyway. Segments are packed one after the other. The row of a hidden query
+    may be all false, as `make_attention_mask(padding, padding)` has it.
 
     Args:
       mask: true for visible keys.
@@ -24,9 +24,9 @@ def causal_segments(
     """
     tokens = mask.shape[-1]
     earlier = xp.tril(xp.ones((tokens, tokens), bool)).reshape((1,) * (mask.ndim - 2) + (tokens, tokens))
+    visible = mask.any(axis=(-3, -2))
     mask = xp.broadcast_to(mask, (*mask.shape[:-2], tokens, tokens)) & earlier
     rows = mask.any(axis=-3)
-    visible = rows.any(axis=-2)
     of_query = xp.where(rows.any(axis=-1), xp.argmax(rows, axis=-1) + 1, 0)
     segments = xp.where(visible, of_query, 0)
     expected = (of_query[..., :, None] == segments[..., None, :]) & visible[..., None, :]

@@ -147,6 +147,9 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
                 select=self.readout.select,
             )
 
+        cache = self._cache(query) if self.decode else None
+        if cache is not None:
+            check_decoding(deterministic, self.dropout_rate)
         rng, dropout = self._random(deterministic, dropout_rng)
         solver, same_key = layer_solver(self.solver, deterministic), bool(deterministic)
         stages = {
@@ -154,9 +157,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             "anneal": functools.partial(anneal, rng, solver=solver, same_key=same_key),
             "readout": self.readout,
         }
-        cache = self._cache(query) if self.decode else None
         if cache is not None:
-            check_decoding(deterministic, self.dropout_rate)
             features, after = decode_token(
                 MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, **stages
             )
