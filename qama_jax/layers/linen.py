@@ -151,10 +151,12 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         if cache is not None:
             check_decoding(deterministic, self.dropout_rate)
         rng, dropout = self._random(deterministic, dropout_rng)
-        solver, same_key = layer_solver(self.solver, deterministic), bool(deterministic)
+        solver = layer_solver(self.solver, deterministic)
         stages = {
             "build": build,
-            "anneal": functools.partial(anneal, rng, solver=solver, same_key=same_key),
+            "anneal": functools.partial(
+                anneal, evaluation_key() if rng is None else rng, solver=solver, same_key=rng is None
+            ),
             "readout": self.readout,
         }
         if cache is not None:
@@ -214,17 +216,17 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
 
     def _random(
         self, deterministic: bool | None, dropout_rng: Key[Array, ""] | None
-    ) -> tuple[Key[Array, ""], Dropout | None]:
-        """The key of the annealer, and the dropout where there is any."""
+    ) -> tuple[Key[Array, ""] | None, Dropout | None]:
+        """The key of the annealer, None for that of evaluation, and the dropout where there is any."""
         if deterministic or self.is_initializing():
-            return evaluation_key(), None
+            return None, None
         drops = self.dropout_rate > 0
         if dropout_rng is not None:
             rng = _typed(dropout_rng)
             rng, dropout_rng = jax.random.split(rng) if drops else (rng, None)
         else:
             stream = next((name for name in ("anneal", "dropout", "params") if self.has_rng(name)), None)
-            rng = evaluation_key() if stream is None else _typed(self.make_rng(stream))
+            rng = None if stream is None else _typed(self.make_rng(stream))
             dropout_rng = _typed(self.make_rng("dropout")) if drops else None
         return rng, None if dropout_rng is None else Dropout(dropout_rng, self.dropout_rate, self.broadcast_dropout)
 

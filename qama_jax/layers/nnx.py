@@ -15,7 +15,7 @@ from qama_jax.attention import diagnose
 from qama_jax.layers.arguments import causal_readout, check_decoding, check_settings, complete_inputs
 from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.masked import run_masked_stages
-from qama_jax.layers.stages import Annealer, QuboConstruction
+from qama_jax.layers.stages import Annealer, QuboConstruction, prepare
 from qama_jax.layers.streams import draw, first_stream
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
@@ -301,7 +301,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             mask,
             readout=readout,
             build=self.qubo,
-            anneal=self.annealer.prepare(deterministic, rngs),
+            anneal=prepare(self.annealer, deterministic, rngs),
         )
         for variable, array in zip(variables, cache, strict=True):
             variable[...] = array

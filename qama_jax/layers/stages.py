@@ -106,23 +106,21 @@ class Annealer(nnx.Module):
         Raises:
           TraceContextError: if a transformation of JAX holds the stream that is to advance.
         """
-        return self.prepare(deterministic, rngs)(hamiltonians)
+        return prepare(self, deterministic, rngs)(hamiltonians)
 
-    def prepare(
-        self, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | None
-    ) -> Callable[[AttentionHamiltonian], Solution]:
-        """The call as a function that draws no more random keys: one is drawn now, where any is."""
-        if deterministic is None:
-            deterministic = self.deterministic
-        deterministic = bool(deterministic)
-        solver = layer_solver(self.solver, deterministic)
-        return functools.partial(anneal, self._key(deterministic, rngs), solver=solver, same_key=deterministic)
+    def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""] | None:
+        stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or self.stream
+        return None if stream is None else draw(stream)
 
-    def _key(self, deterministic: bool, rngs: nnx.Rngs | nnx.RngStream | None) -> Key[Array, ""]:
-        if deterministic:
-            return evaluation_key()
-        stream = first_stream(rngs, "anneal", "dropout") or self.stream
-        return evaluation_key() if stream is None else draw(stream)
+
+def prepare(
+    annealer: Annealer, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | None
+) -> Callable[[AttentionHamiltonian], Solution]:
+    """A call of the annealer as a function that draws from no stream: where it is to, a key is drawn now."""
+    deterministic = bool(annealer.deterministic if deterministic is None else deterministic)
+    key = annealer._key(deterministic, rngs)
+    solver = layer_solver(annealer.solver, deterministic)
+    return functools.partial(anneal, evaluation_key() if key is None else key, solver=solver, same_key=key is None)
 
 
 class EnergyDistribution(nnx.Module):
