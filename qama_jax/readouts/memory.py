@@ -170,7 +170,7 @@ def _attend_causally(
     )
     position = jnp.arange(blocks * chunk).reshape(1, blocks, chunk, 1)
     distant = exists[:, :, None] & (position - memory.indices[:, :, None] > readout.radius)
-    far_seen = recalled(distant & ((segment == owner) & (owner > 0))[..., None], readout.memory_size)
+    far_seen = recalled(distant & (segment == owner)[..., None], readout.memory_size)
 
     near = jnp.einsum("hbnd,hbmd->hbnm", query, near_key)
     far = jnp.einsum("hbnd,hbmd->hbnm", query, far_key) + memory.log_gates[:, :, None]
