@@ -8,14 +8,15 @@ for one problem over the batch.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float, Int8, Key
+from jaxtyping import Array, Bool, Float, Int, Int8, Key
 
 from qama_jax.batching import over_batch
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
-from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.readouts.chunks import into_chunks
 from qama_jax.readouts.distribution import distribute_energy
 from qama_jax.seeds import check_key
 from qama_jax.solvers.base import Solution, Solver, solve
@@ -111,23 +112,35 @@ def read_out(
     value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
     dropout: Dropout | None = None,
+    segments: Int[Array, "*batch tokens"] | Bool[Array, "*batch tokens"] | None = None,
 ) -> Float[Array, "*batch tokens heads head_dim"]:
-    """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian."""
-    tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
+    """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian.
+
+    Segments are for a `ChunkedReadout` alone, which says what they are.
+    """
     batch = query.shape[:-3]
+    tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
+    read: Callable[..., Array] = readout.read
+    arguments = hamiltonians, solutions, *tensors
+    if segments is not None:
+        arguments, read = (segments, *arguments), functools.partial(_read_segments, readout)
 
     if dropout is None:
-        features = over_batch(readout.read, batch, importance)(hamiltonians, solutions, *tensors)
+        features = over_batch(read, batch, importance)(*arguments)
     elif dropout.broadcast:
-        features = over_batch(readout.read, batch, importance, dropout)(hamiltonians, solutions, *tensors)
+        features = over_batch(read, batch, importance, dropout)(*arguments)
     else:
 
-        def read(key, *arguments):
-            return readout.read(*arguments, dropout=dataclasses.replace(dropout, key=key))
+        def read_with(key, *arguments):
+            return read(*arguments, dataclasses.replace(dropout, key=key))
 
         keys = jax.random.split(dropout.key, batch)
-        features = over_batch(read, batch, importance)(keys, hamiltonians, solutions, *tensors)
+        features = over_batch(read_with, batch, importance)(keys, *arguments)
     return features.astype(query.dtype)
+
+
+def _read_segments(readout: Any, segments: Array, *arguments: Any) -> Array:
+    return readout.read(*arguments, segments=segments)
 
 
 def run_stages(
@@ -135,7 +148,7 @@ def run_stages(
     key: Float[Array, "*batch keys heads head_dim"],
     value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
-    visible: Bool[Array, "*batch keys"] | None,
+    visible: Bool[Array, "*batch keys"] | Int[Array, "*batch keys"] | None,
     *,
     build: Callable[..., AttentionHamiltonian],
     anneal: Callable[[AttentionHamiltonian], Solution],
@@ -146,7 +159,8 @@ def run_stages(
 
     Args:
       query, key, value, importance: see `qama_attention`.
-      visible: the keys that may be seen, or None for all.
+      visible: the keys that may be seen, or None for all; where problems are chunks, also the segments of tokens, see
+        `ChunkedReadout`.
       build: the first stage, from query, key, value and the visible keys.
       anneal: the second.
       readout: the third.
@@ -155,9 +169,13 @@ def run_stages(
     Returns:
       Features [*batch, N, H, D], the Hamiltonians, and their solutions.
     """
-    hamiltonians = build(query, key, value, visible)
+    problems, segments = (query, key, value, visible), None
+    if isinstance(readout, ChunkedReadout):
+        problems = over_batch(functools.partial(into_chunks, readout), query.shape[:-3])(*problems)
+        segments = visible
+    hamiltonians = build(*problems)
     solution = anneal(hamiltonians)
-    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout)
+    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout, segments)
     return features, hamiltonians, solution
 
 
@@ -226,6 +244,7 @@ def qama_attention(
       arXiv:2504.11083v2, algorithm 1 and equations (3) to (6).
     """
     check_readout(readout)
+    check_shapes(query, key, value, importance, mask, readout.select)
 
     def build(query, key, value, visible):
         settings = {"rho_0": rho_0, "gamma_0": gamma_0, "select": readout.select}

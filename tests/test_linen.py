@@ -102,8 +102,8 @@ def test_self_attention_takes_its_mask_by_position(variables):
 # Without softmax, `force_fp32_for_softmax` has nothing to say.
 HONOURED = """num_heads dtype param_dtype qkv_features out_features broadcast_dropout dropout_rate deterministic
     precision kernel_init out_kernel_init bias_init out_bias_init use_bias normalize_qk force_fp32_for_softmax
-    qkv_dot_general out_dot_general qkv_dot_general_cls out_dot_general_cls parent name"""
-REFUSED = "attention_fn decode qk_attn_weights_einsum_cls attn_weights_value_einsum_cls"
+    qkv_dot_general out_dot_general qkv_dot_general_cls out_dot_general_cls decode parent name"""
+REFUSED = "attention_fn qk_attn_weights_einsum_cls attn_weights_value_einsum_cls"
 
 
 def test_no_inherited_field_is_ignored():

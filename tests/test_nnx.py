@@ -180,5 +180,5 @@ def test_tokens_of_two_kinds(tokens):
 
 
 def test_no_cache():
-    with pytest.raises(ValueError, match="no autoregressive cache"):
+    with pytest.raises(ValueError, match="init_cache needs a causal read-out"):
         make().init_cache((2, 1, 16))

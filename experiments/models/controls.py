@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qama_jax import AttentionHamiltonian, Readout
+from qama_jax import AttentionHamiltonian, MemoryReadout, Readout
 from qama_jax.problems.attention import Select
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.readouts.selection import Selection
 from qama_jax.solvers import Solution
 
 # Whose selection a read-out gets: the annealer's; that of steepest descent from a random state; the signs of the fields
@@ -71,12 +72,47 @@ class UncoupledReadout:
 
     def read(self, hamiltonian: AttentionHamiltonian, solution: Solution, *arguments: jax.Array) -> jax.Array:
         """See `qama_jax.Readout`."""
-        field = solution.info.get("field", hamiltonian.linear)
-        uncoupled = dataclasses.replace(
-            hamiltonian,
-            coupling=jax.tree.map(jnp.zeros_like, hamiltonian.coupling),
-            linear=hamiltonian.clamp(field),
-            penalty=jnp.zeros_like(hamiltonian.penalty),
-        )
-        bits = jax.lax.stop_gradient(hamiltonian.clamp((field > 0).astype(jnp.int8)))
-        return self.readout.read(uncoupled, solution._replace(bits=bits, reads=bits[None]), *arguments)
+        return self.readout.read(*_uncoupled(hamiltonian, solution), *arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class UncoupledMemory(MemoryReadout):
+    """The same for `MemoryReadout`, whose chunks keep the keys of largest importance, or random ones."""
+
+    def remember(self, hamiltonian: AttentionHamiltonian, solution: Solution) -> Selection:
+        """See `qama_jax.MemoryReadout`."""
+        return super().remember(*_uncoupled(hamiltonian, solution))
+
+
+@dataclasses.dataclass(frozen=True)
+class SinkMemory(MemoryReadout):
+    """A memory of the first `memory_size` tokens, at most `num_keys`, at full weight; of none if it forgets.
+
+    Of equal gates the earlier key is kept, and so those of the first chunk.
+
+    References:
+      Xiao et al., "Efficient Streaming Language Models with Attention Sinks", arXiv:2309.17453.
+    """
+
+    forgets: bool = False
+
+    def remember(self, hamiltonian: AttentionHamiltonian, solution: Solution) -> Selection:
+        """See `qama_jax.MemoryReadout`."""
+        del solution
+        heads, tokens = hamiltonian.shape
+        shape = (heads, min(self.num_keys, tokens))
+        first = jnp.broadcast_to(jnp.arange(shape[1])[None], shape)
+        gates = jnp.zeros(shape, hamiltonian.dtype)
+        return Selection(first, gates, jnp.full(shape, not self.forgets))
+
+
+def _uncoupled(hamiltonian: AttentionHamiltonian, solution: Solution) -> tuple[AttentionHamiltonian, Solution]:
+    field = solution.info.get("field", hamiltonian.linear)
+    uncoupled = dataclasses.replace(
+        hamiltonian,
+        coupling=jax.tree.map(jnp.zeros_like, hamiltonian.coupling),
+        linear=hamiltonian.clamp(field),
+        penalty=jnp.zeros_like(hamiltonian.penalty),
+    )
+    bits = jax.lax.stop_gradient(hamiltonian.clamp((field > 0).astype(jnp.int8)))
+    return uncoupled, solution._replace(bits=bits, reads=bits[None])

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from qama_jax.checks import check_count
 from qama_jax.problems.attention import Select
+from qama_jax.readouts import MemoryReadout, Readout
 from qama_jax.solvers.auto import attention_solver
 from qama_jax.solvers.base import Solver
 
@@ -39,12 +40,20 @@ def layer_solver(solver: Solver | None, deterministic: bool | None) -> Solver:
     return attention_solver(training=not deterministic) if solver is None else solver
 
 
-def check_decode(decode: bool | None) -> None:
-    """Raises `ValueError` where autoregressive decoding is asked for."""
-    if decode:
+def causal_readout(readout: Readout, argument: str) -> MemoryReadout:
+    """The read-out, or `ValueError` where an argument asks it to be causal and it is not."""
+    if not (isinstance(readout, MemoryReadout) and readout.causal):
         raise ValueError(
-            "decode=True: QAMA has no autoregressive cache; pass decode=False, or use Flax's MultiHeadAttention"
+            f"{argument} needs a causal read-out, got {readout!r}, which selects keys for all queries at once; pass "
+            "readout=qama_jax.MemoryReadout() to the layer"
         )
+    return readout
+
+
+def check_decoding(deterministic: bool | None, dropout_rate: float) -> None:
+    """Raises `ValueError` where a decoder would drop entries."""
+    if not deterministic and dropout_rate > 0:
+        raise ValueError(f"decode=True drops nothing: pass deterministic=True, or dropout_rate=0 for {dropout_rate}")
 
 
 def complete_inputs(

@@ -10,10 +10,11 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Key
 
 from qama_jax.attention import anneal, build_hamiltonians, diagnose
-from qama_jax.layers.arguments import check_decode, check_settings, complete_inputs, layer_solver
+from qama_jax.layers.arguments import causal_readout, check_decoding, check_settings, complete_inputs, layer_solver
+from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.streams import evaluation_key
-from qama_jax.layers.weights import attention_weights
+from qama_jax.layers.weights import attention_weights, has_attention_weights
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 
@@ -34,8 +35,13 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
     is evaluation.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, autoregressive decoding, another `attention_fn` or einsum for attention weights. Values belong to
-    the queries with the default read-out, to the keys with all others, as in Flax.
+    queries or heads, another `attention_fn` or einsum for attention weights. Causal masks, packed sequences and
+    autoregressive decoding need `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default
+    read-out, to the keys with all others, as in Flax.
+
+    With `decode=True`, a first call, such as that of `init`, makes the collection `cache`, of a size that does not
+    depend on the number of tokens, from inputs whose batch counts. Each later call takes the next token,
+    [*batch, 1, in_features], and where it gives a mask, that is [*batch, 1, 1, 1], whether the token is visible.
 
     Attributes:
       solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` in evaluation,
@@ -95,9 +101,10 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
           deterministic: overrides the field.
           dropout_rng: overrides the streams.
           sow_weights: sow into "intermediates" the `AttentionDiagnostics` as "attention_diagnostics", the features
-            before the output projection as "attention_features", and for read-outs that select keys Flax's
-            "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes. `EnergyReadout` has
-            none: there, read "attention_diagnostics", whose bits say what heads select.
+            before the output projection as "attention_features", and for read-outs that select keys of the whole
+            sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
+            `EnergyReadout` and `MemoryReadout` have none: there, the bits of "attention_diagnostics" say what heads
+            select.
 
         Returns:
           [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
@@ -148,31 +155,37 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
                 select=self.readout.select,
             )
 
+        cache = self._cache(query) if self.decode else None
+        if cache is not None:
+            check_decoding(deterministic, self.dropout_rate)
         rng, dropout = self._random(deterministic, dropout_rng)
         if deterministic is None:
             deterministic = rng is None
-        features, hamiltonians, solution = run_masked_stages(
-            query,
-            key,
-            value,
-            importance,
-            mask,
-            build=build,
-            anneal=functools.partial(
-                anneal,
-                evaluation_key() if rng is None else rng,
-                solver=layer_solver(self.solver, deterministic),
-                one_key=rng is None,
+        solver = layer_solver(self.solver, deterministic)
+        stages = {
+            "build": build,
+            "anneal": functools.partial(
+                anneal, evaluation_key() if rng is None else rng, solver=solver, one_key=rng is None
             ),
-            readout=self.readout,
-            dropout=dropout,
-        )
+            "readout": self.readout,
+        }
+        if cache is not None:
+            features, after = decode_token(
+                MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, **stages
+            )
+            for variable, array in zip(cache, after, strict=True):
+                variable.value = array
+        else:
+            features, hamiltonians, solution = run_masked_stages(
+                query, key, value, importance, mask, dropout=dropout, **stages
+            )
+            if sow_weights:
+                self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
+                if has_attention_weights(self.readout):
+                    weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
+                    self.sow("intermediates", "attention_weights", weights)
         if sow_weights:
-            self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow("intermediates", "attention_features", features)
-            if self.readout.select == "keys":
-                weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
-                self.sow("intermediates", "attention_weights", weights)
         return dense(
             name="out",
             features=self.out_features or inputs_q.shape[-1],
@@ -193,10 +206,27 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             flax_attention_fn=nn.dot_product_attention,
             dropout_rate=self.dropout_rate,
         )
-        check_decode(self.decode)
         for name in ("qk_attn_weights_einsum_cls", "attn_weights_value_einsum_cls"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} computes with attention weights, which QAMA has not; leave it None")
+
+    def _cache(self, query: Float[Array, "*batch tokens heads head_dim"]) -> list[nn.Variable] | None:
+        """The variables of the cache; None where this call is the first, which makes them."""
+        there = self.has_variable("cache", "cache_index")
+        *batch, _, heads, head_dim = query.shape
+        empty = functools.partial(
+            empty_cache,
+            causal_readout(self.readout, "decode=True"),
+            tuple(batch),
+            heads=heads,
+            kv_heads=heads,
+            head_dim=head_dim,
+            dtype=query.dtype,
+        )
+        variables = [
+            self.variable("cache", name, lambda name=name: getattr(empty(), name)) for name in MemoryCache._fields
+        ]
+        return variables if there else None
 
     def _random(
         self, deterministic: bool | None, dropout_rng: Key[Array, ""] | None

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float
 from qama_jax.attention import run_stages
 from qama_jax.layers.padding import key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
-from qama_jax.readouts import Dropout, Readout
+from qama_jax.readouts import ChunkedReadout, Dropout, Readout
+from qama_jax.readouts.base import is_causal
 from qama_jax.solvers.base import Solution
 
 
@@ -28,8 +29,11 @@ def run_masked_stages(
     *batch, tokens, heads, _ = query.shape
     padding = None
     if mask is not None:
-        padding = key_padding(mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3])
-        build = functools.partial(build, query_mask=padding.asking)
+        padding = key_padding(
+            mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3], causal=is_causal(readout)
+        )
+        if not isinstance(readout, ChunkedReadout):  # whose queries are the tokens that its keys are
+            build = functools.partial(build, query_mask=padding.asking)
     features, hamiltonians, solution = run_stages(
         query,
         key,

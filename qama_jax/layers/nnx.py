@@ -13,11 +13,12 @@ from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn, Shape
 from jaxtyping import Array, Bool, Float
 
 from qama_jax.attention import diagnose
-from qama_jax.layers.arguments import check_decode, check_settings, complete_inputs
+from qama_jax.layers.arguments import causal_readout, check_decoding, check_settings, complete_inputs
+from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.masked import run_masked_stages
-from qama_jax.layers.stages import Annealer, QuboConstruction
+from qama_jax.layers.stages import Annealer, QuboConstruction, prepare
 from qama_jax.layers.streams import draw, first_stream
-from qama_jax.layers.weights import attention_weights
+from qama_jax.layers.weights import attention_weights, has_attention_weights
 from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 
@@ -32,8 +33,9 @@ class QAMAAttention(nnx.MultiHeadAttention):
     The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
 
     Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, causal attention, autoregressive decoding, another `attention_fn`. Values belong to the queries
-    with the default read-out, to the keys with all others, as in Flax.
+    queries or heads, another `attention_fn`. Causal attention, with causal masks, packed sequences and autoregressive
+    decoding, needs `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default read-out, to the
+    keys with all others, as in Flax.
 
     Each call in training anneals with a new key of the stream `anneal`, or `dropout` where there is no `anneal`.
     Without either, it anneals with the one fixed key of evaluation; where nothing says whether it is `deterministic`,
@@ -177,6 +179,8 @@ class QAMAAttention(nnx.MultiHeadAttention):
         )
         self.annealer = Annealer(solver, deterministic=deterministic, rngs=rngs if keep_rngs else None)
         self.readout = readout
+        for name in MemoryCache._fields:
+            setattr(self, name, nnx.data(None))
 
     def __call__(
         self,
@@ -203,11 +207,13 @@ class QAMAAttention(nnx.MultiHeadAttention):
           deterministic: overrides the constructor's.
           rngs: overrides the constructor's streams.
           sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics", the
-            features before the output projection under "attention_features", and for read-outs that select keys Flax's
-            "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes. `EnergyReadout` has
-            none: there, read "attention_diagnostics", whose bits say what heads select.
-          decode: must not be True.
-          is_causal: must not be True.
+            features before the output projection under "attention_features", and for read-outs that select keys of the
+            whole sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
+            `EnergyReadout` and `MemoryReadout` have none: there, the bits of "attention_diagnostics" say what heads
+            select.
+          decode: whether the inputs are the next token [*batch, 1, in_features] after those in the cache, see
+            `init_cache`; overrides the constructor's. The mask is then [*batch, 1, 1, 1], whether the token is visible.
+          is_causal: whether later keys are hidden, as a causal read-out has them in any case; True needs one.
           out_sharding: sharding of the output projection.
           qkv_sharding: sharding of the input projections.
 
@@ -218,9 +224,9 @@ class QAMAAttention(nnx.MultiHeadAttention):
           ValueError: if an argument cannot be honoured, shapes disagree, or dropout has no random stream.
           TraceContextError: if a transformation of JAX holds the stream that is to advance.
         """
+        decode = self.decode if decode is None else decode
         if is_causal:
-            raise ValueError("is_causal=True: QAMA selects tokens once for all queries; use nnx.MultiHeadAttention")
-        check_decode(self.decode if decode is None else decode)
+            causal_readout(self.readout, "is_causal=True")
         inputs_k, inputs_v = complete_inputs(inputs_q, inputs_k, inputs_v, self.readout.select)
         for inputs, name, features in (
             (inputs_q, "inputs_q", self.in_features),
@@ -233,15 +239,22 @@ class QAMAAttention(nnx.MultiHeadAttention):
             deterministic = self.deterministic
 
         query = self.query(inputs_q, out_sharding=qkv_sharding)
-        key = self._for_every_head(self.key(inputs_k, out_sharding=qkv_sharding))
-        value = self._for_every_head(self.value(inputs_v, out_sharding=qkv_sharding))
+        key = self.key(inputs_k, out_sharding=qkv_sharding)
+        value = self.value(inputs_v, out_sharding=qkv_sharding)
         if self.query_ln is not None and self.key_ln is not None:
             query, key = self.query_ln(query), self.key_ln(key)
+
+        if decode:
+            features = self._decode(query, key, value, mask, deterministic, rngs)
+            if sow_weights:
+                self.sow(nnx.Intermediate, "attention_features", features)
+            return self.out(features, out_sharding=out_sharding)
 
         def anneal(hamiltonians):
             # By name, as `nnx.tabulate` cannot show dataclasses among positional arguments.
             return self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
 
+        key, value = self._for_every_head(key), self._for_every_head(value)
         features, hamiltonians, solution = run_masked_stages(
             query,
             key,
@@ -256,15 +269,60 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow(nnx.Intermediate, "attention_features", features)
-            if self.readout.select == "keys":
+            if has_attention_weights(self.readout):
                 importance = self.qubo.importance[...]
                 weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
                 self.sow(nnx.Intermediate, "attention_weights", weights)
         return self.out(features, out_sharding=out_sharding)
 
     def init_cache(self, input_shape: Shape, dtype: Dtype = jnp.float32) -> None:
-        """Refused: QAMA has no autoregressive cache."""
-        raise ValueError("QAMA has no autoregressive cache; use nnx.MultiHeadAttention for decoding")
+        """Makes the cache of a decoder, empty, of a size that does not depend on the number of tokens.
+
+        Args:
+          input_shape: [*batch, N, in_features]; only the batch counts.
+          dtype: of the queries, keys and values in the cache.
+
+        Raises:
+          ValueError: if the read-out is not causal.
+        """
+        cache = empty_cache(
+            causal_readout(self.readout, "init_cache"),
+            tuple(input_shape[:-2]),
+            heads=self.num_heads,
+            kv_heads=self.num_kv_heads,
+            head_dim=self.head_dim,
+            dtype=jnp.dtype(dtype),
+        )
+        for name, array in cache._asdict().items():
+            setattr(self, name, nnx.Cache(array))
+
+    def _decode(
+        self,
+        query: Float[Array, "*batch 1 heads head_dim"],
+        key: Float[Array, "*batch 1 kv_heads head_dim"],
+        value: Float[Array, "*batch 1 kv_heads head_dim"],
+        mask: Bool[Array, "*#batch 1 1 1"] | None,
+        deterministic: bool | None,
+        rngs: nnx.Rngs | nnx.RngStream | None,
+    ) -> Float[Array, "*batch 1 heads head_dim"]:
+        readout = causal_readout(self.readout, "decode=True")
+        check_decoding(deterministic, self.dropout_rate)
+        if self.cache_index is None:
+            raise ValueError("decode=True needs a cache; call layer.init_cache(inputs_q.shape) before the first token")
+        variables = [getattr(self, name) for name in MemoryCache._fields]
+        features, cache = decode_token(
+            MemoryCache(*(variable[...] for variable in variables)),
+            query,
+            key,
+            value,
+            mask,
+            readout=readout,
+            build=self.qubo,
+            anneal=prepare(self.annealer, deterministic, rngs),
+        )
+        for variable, array in zip(variables, cache, strict=True):
+            variable[...] = array
+        return features
 
     def _dropout(self, rngs: nnx.Rngs | nnx.RngStream | None) -> Dropout:
         stream = first_stream(rngs, "dropout") or self.rngs

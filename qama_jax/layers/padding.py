@@ -5,13 +5,15 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
+from qama_jax.layers.causal_masks import causal_segments
 from qama_jax.problems.base import is_concrete
 
 _NO_MORE_THAN_PADDING = (
     "QAMA selects tokens once for the whole sequence and supports padding only: [*batch, 1, 1, keys], or rows that are "
-    "all false for padded queries. Use Flax's attention for causal or local masks"
+    "all false for padded queries; with readout=qama_jax.MemoryReadout() also causal masks, and packed sequences. Use "
+    "Flax's attention for local masks"
 )
 
 
@@ -23,12 +25,12 @@ class KeyPadding(NamedTuple):
     """What is left of an attention mask for a selection that is made once for all queries.
 
     Attributes:
-      visible: bool [*batch, M], the keys that may be seen.
+      visible: bool [*batch, M], the keys that may be seen; of causal masks the segments, see `causal_segments`.
       asking: bool [*batch, N], the queries that may see them, or None where the mask says nothing of queries.
       honoured: bool [*batch], whether the mask asks for no more than that; None where it is known to.
     """
 
-    visible: Bool[Array, "*batch keys"]
+    visible: Bool[Array, "*batch keys"] | Int[Array, "*batch keys"]
     asking: Bool[Array, "*batch tokens"] | None
     honoured: Bool[Array, "*batch"] | None
 
@@ -37,7 +39,9 @@ class KeyPadding(NamedTuple):
         return features if self.honoured is None else jnp.where(self.honoured[..., None, None, None], features, jnp.nan)
 
 
-def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, queries: int, keys: int) -> KeyPadding:
+def key_padding(
+    mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, queries: int, keys: int, causal: bool = False
+) -> KeyPadding:
     """The visible keys and the asking queries of a Flax attention mask [*batch, heads, queries, keys].
 
     QAMA selects tokens for the whole sequence, not for each query, so it can honour a mask that hides the same
@@ -57,6 +61,7 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
       heads: H.
       queries: N.
       keys: M.
+      causal: whether queries see no later keys anyway: then the mask may be causal, and pack sequences.
 
     Raises:
       ValueError: if the shape does not fit, or a mask whose values are known has others than 0 and 1, or differs
@@ -82,15 +87,21 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
     values = xp.asarray(mask)
     seen = values == xp.ones_like(values)
     binary = seen | (values == xp.zeros_like(values))
-    visible, asking, separable = _separate(seen.reshape(shape))
+    causal = causal and queries == keys
+    if causal:
+        visible, separable = causal_segments(seen.reshape(shape), xp)
+        asking = None
+    else:
+        visible, asking, separable = _separate(seen.reshape(shape))
     honoured = None
     if not known:
-        warnings.warn(
-            f"mask of {mask.dtype} {mask.shape} is traced and cannot be checked: features are NaN where it has other "
-            f"values than 0 and 1, or differs between heads or queries. {_NO_MORE_THAN_PADDING}",
-            UncheckedMaskWarning,
-            stacklevel=2,
-        )
+        if not causal:  # where masks are causal, they are traced as a rule
+            warnings.warn(
+                f"mask of {mask.dtype} {mask.shape} is traced and cannot be checked: features are NaN where it has "
+                f"other values than 0 and 1, or differs between heads or queries. {_NO_MORE_THAN_PADDING}",
+                UncheckedMaskWarning,
+                stacklevel=2,
+            )
         honoured = jnp.broadcast_to(separable & binary.reshape(shape).all(axis=(-3, -2, -1)), batch)
     elif not binary.all():
         raise ValueError(
@@ -99,9 +110,9 @@ def key_padding(mask: Num[Array, "..."], *, batch: tuple[int, ...], heads: int, 
         )
     elif not separable.all():
         raise ValueError(f"mask of shape {mask.shape} differs between heads or queries; {_NO_MORE_THAN_PADDING}")
-    if queries == keys:
+    if asking is not None and queries == keys:
         asking = xp.where(asking.all(axis=-1, keepdims=True), visible, asking)
-    by_query = shape[-2] == queries and not by_key
+    by_query = asking is not None and shape[-2] == queries and not by_key
     asking = jnp.broadcast_to(asking, (*batch, queries)) if by_query else None
     return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), asking, honoured)
 

@@ -1,5 +1,8 @@
 """Flax NNX modules for the three stages of QAMA."""
 
+import functools
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import Dtype, Initializer
@@ -106,15 +109,20 @@ class Annealer(nnx.Module):
         Raises:
           TraceContextError: if a transformation of JAX holds the stream that is to advance.
         """
-        if deterministic is None:
-            deterministic = self.deterministic
-        stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or self.stream
-        if deterministic is None:
-            deterministic = stream is None
-        solver = layer_solver(self.solver, deterministic)
-        if stream is None:
-            return anneal(evaluation_key(), hamiltonians, solver, one_key=True)
-        return anneal(draw(stream), hamiltonians, solver)
+        return prepare(self, deterministic, rngs)(hamiltonians)
+
+
+def prepare(
+    annealer: Annealer, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | None
+) -> Callable[[AttentionHamiltonian], Solution]:
+    """A call of the annealer as a function that draws from no stream: where it is to, a key is drawn now."""
+    if deterministic is None:
+        deterministic = annealer.deterministic
+    stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or annealer.stream
+    if deterministic is None:
+        deterministic = stream is None
+    key = evaluation_key() if stream is None else draw(stream)
+    return functools.partial(anneal, key, solver=layer_solver(annealer.solver, deterministic), one_key=stream is None)
 
 
 class EnergyDistribution(nnx.Module):

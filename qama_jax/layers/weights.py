@@ -6,8 +6,13 @@ from jaxtyping import Array, Float
 
 from qama_jax.attention import read_out
 from qama_jax.problems.attention import AttentionHamiltonian
-from qama_jax.readouts import Readout
+from qama_jax.readouts import ChunkedReadout, Readout
 from qama_jax.solvers.base import Solution
+
+
+def has_attention_weights(readout: Readout) -> bool:
+    """Whether features are weighted values of one selection: neither energies nor those of many chunks."""
+    return readout.select == "keys" and not isinstance(readout, ChunkedReadout)
 
 
 def attention_weights(

@@ -5,17 +5,20 @@ projection; what other tokens carry does not reach it. The other read-outs pass 
 number of tokens too, and learn what to select through a differentiable gate, `log_gate`:
 
 - `WindowReadout`: softmax over neighbours and selected keys; self-attention.
+- `MemoryReadout`: softmax over earlier neighbours and remembered keys of chunks; causal self-attention, decoding.
 - `SelectedKeysReadout`: softmax over selected keys; also cross-attention.
 - `LinearReadout`: linear attention over gated keys; the cheapest for long sequences; also cross-attention.
 
 A read-out is a frozen dataclass with `select`, whose tokens are selected, and `read`; see `Readout`.
 """
 
+from qama_jax.readouts.base import ChunkedReadout as ChunkedReadout
 from qama_jax.readouts.base import Readout as Readout
 from qama_jax.readouts.base import check_readout as check_readout
 from qama_jax.readouts.dropout import Dropout as Dropout
 from qama_jax.readouts.energy import EnergyReadout as EnergyReadout
 from qama_jax.readouts.gate import log_gate as log_gate
 from qama_jax.readouts.linear import LinearReadout as LinearReadout
+from qama_jax.readouts.memory import MemoryReadout as MemoryReadout
 from qama_jax.readouts.selected_keys import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts.window import WindowReadout as WindowReadout

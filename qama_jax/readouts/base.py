@@ -38,6 +38,30 @@ class Readout(Protocol):
         ...
 
 
+@runtime_checkable
+class ChunkedReadout(Readout, Protocol):
+    """A read-out whose problems are chunks of the sequence, where those of others are the whole sequence.
+
+    Its `read` gets Hamiltonians and solutions with a leading axis of the chunks. Where tokens are hidden it also gets
+    `segments` [tokens], 0 for hidden tokens and positive for others: True, or ascending numbers of the sequences that
+    are packed into one.
+    """
+
+    @property
+    def causal(self) -> bool:
+        """Whether tokens see only what came before them."""
+        ...
+
+    def chunks(self, tokens: int) -> tuple[int, int]:
+        """How many problems a sequence of so many tokens is, and how many tokens each has."""
+        ...
+
+
+def is_causal(readout: Readout) -> bool:
+    """Whether tokens see only what came before them."""
+    return isinstance(readout, ChunkedReadout) and readout.causal
+
+
 def check_readout(readout: Any) -> None:
     """Raises `ValueError` unless `readout` is an instance of a read-out."""
     if isinstance(readout, type) or not isinstance(readout, Readout):

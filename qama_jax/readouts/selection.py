@@ -26,6 +26,15 @@ class Selection(NamedTuple):
     log_gates: Float[Array, "heads k"]
     exists: Bool[Array, "heads k"]
 
+    @property
+    def strength(self) -> Float[Array, "heads k"]:
+        """What keys are ranked by, detached: -inf where there is none."""
+        return jnp.where(self.exists, jax.lax.stop_gradient(self.log_gates), -jnp.inf)
+
+    def take(self, slots: Int[Array, "heads n"]) -> "Selection":
+        """Those keys of each head, by their place among the k."""
+        return Selection(*(jnp.take_along_axis(leaf, slots, axis=1) for leaf in self))
+
     def gather(self, array: Float[Array, "keys heads head_dim"]) -> Float[Array, "k heads head_dim"]:
         """The rows of the selected keys."""
         return jnp.take_along_axis(array, self.indices.T[..., None], axis=0)

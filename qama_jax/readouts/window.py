@@ -64,13 +64,27 @@ class WindowReadout:
         key, value = without_padding(hamiltonian, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         valid = jnp.ones(tokens, bool) if hamiltonian.mask is None else hamiltonian.mask
-        if at_most(tokens, 2 * (3 * self.radius + self.num_keys)):
-            # One product of all pairs is faster than blocks that see half of them or more.
-            position = jnp.arange(tokens)
-            near = jnp.abs(position[:, None] - position[None]) <= self.radius
-            bias = jnp.where(near[None], _visible(valid, query.dtype)[None, None], selection.scatter(tokens)[:, None])
-            return attend(query, key, value, bias, dropout)
-        return _blockwise(query, key, value, valid, selection, self.radius, dropout)
+        return attend_window(query, key, value, valid, selection, self.radius, dropout)
+
+
+def attend_window(
+    query: Float[Array, "tokens heads head_dim"],
+    key: Float[Array, "tokens heads head_dim"],
+    value: Float[Array, "tokens heads head_dim"],
+    valid: Bool[Array, "tokens"],
+    selection: Selection,
+    radius: int,
+    dropout: Dropout | None,
+) -> Float[Array, "tokens heads head_dim"]:
+    """Softmax attention over the valid neighbours of each token, and the selected keys by their gates."""
+    tokens = query.shape[0]
+    if not at_most(tokens, 2 * (3 * radius + selection.indices.shape[1])):
+        return _blockwise(query, key, value, valid, selection, radius, dropout)
+    # One product of all pairs is faster than blocks that see half of them or more.
+    position = jnp.arange(tokens)
+    near = jnp.abs(position[:, None] - position[None]) <= radius
+    bias = jnp.where(near[None], _visible(valid, query.dtype)[None, None], selection.scatter(tokens)[:, None])
+    return attend(query, key, value, bias, dropout)
 
 
 def _blockwise(

@@ -1,0 +1,43 @@
+"""Sequences cut into chunks, each a problem of its own."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qama_jax.readouts.base import ChunkedReadout
+
+
+def into_chunks(
+    readout: ChunkedReadout,
+    query: Float[Array, "tokens heads head_dim"],
+    key: Float[Array, "tokens heads head_dim"],
+    value: Float[Array, "tokens heads head_dim"],
+    segments: Int[Array, "tokens"] | Bool[Array, "tokens"] | None,
+) -> tuple[Array, Array, Array, Bool[Array, "chunks size"] | None]:
+    """The problems of one sequence: queries, keys and values [chunks, size, heads, head_dim], and their masks.
+
+    A last chunk that is short is padded. Where segments meet in a chunk, its problem is that of the last, as it is
+    remembered for tokens of later chunks, which are of no segment before.
+
+    Raises:
+      ValueError: if keys are not as many as queries.
+    """
+    tokens = query.shape[0]
+    if key.shape[0] != tokens:
+        raise ValueError(
+            f"{type(readout).__name__} needs as many keys as queries, {tokens}, got {key.shape[0]}: chunks are of one "
+            "sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
+        )
+    count, size = readout.chunks(tokens)
+    padding = max(count * size - tokens, 0)
+
+    def cut(x: Array) -> Array:
+        x = jnp.pad(x[: count * size], [(0, padding)] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(count, size, *x.shape[1:])
+
+    if segments is None and padding:
+        segments = jnp.ones(tokens, bool)
+    if segments is None:
+        return cut(query), cut(key), cut(value), None
+    segments = cut(segments.astype(jnp.int32))
+    mask = (segments > 0) & (segments == jnp.max(segments, axis=1, keepdims=True))
+    return cut(query), cut(key), cut(value), mask
