@@ -9,7 +9,7 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 |---|---|
 | layer | `QAMAAttention`; its stages as modules: `QuboConstruction`, `Annealer`, `EnergyDistribution` |
 | functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian` |
-| read-outs | `EnergyReadout`, `WindowReadout`, `MemoryReadout`, `SelectedKeysReadout`, `LinearReadout`; `Readout` |
+| read-outs | `EnergyReadout`; `MixedReadout`, `WindowReadout`, `MemoryReadout`; `SelectedKeysReadout`, `LinearReadout` |
 | problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse, and their `FixedProblem`; protocol `Problem` |
 | batches | `stack_problems` makes one of problems of different sizes |
 | files | `read_problem`, `write_problem`, `ProblemFile`; `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
@@ -73,6 +73,7 @@ from qama_jax.problems import write_problem as write_problem
 from qama_jax.readouts import EnergyReadout as EnergyReadout
 from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import MemoryReadout as MemoryReadout
+from qama_jax.readouts import MixedReadout as MixedReadout
 from qama_jax.readouts import Readout as Readout
 from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts import WindowReadout as WindowReadout

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Int8, Key
 
 from qama_jax.batching import over_batch
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
-from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, MixingReadout, Readout, check_readout
 from qama_jax.readouts.chunks import into_chunks
 from qama_jax.readouts.distribution import distribute_energy
 from qama_jax.seeds import check_key
@@ -113,29 +113,31 @@ def read_out(
     importance: Float[Array, "head_dim"],
     dropout: Dropout | None = None,
     segments: Int[Array, "*batch tokens"] | Bool[Array, "*batch tokens"] | None = None,
+    mix: Float[Array, "heads"] | None = None,
 ) -> Float[Array, "*batch tokens heads head_dim"]:
     """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian.
 
-    Segments are for a `ChunkedReadout` alone, which says what they are.
+    Segments are for a `ChunkedReadout` alone, and `mix` for a `MixingReadout`, which say what they are.
     """
     batch = query.shape[:-3]
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
     read: Callable[..., Array] = readout.read
     arguments = hamiltonians, solutions, *tensors
+    learned = (importance,) if mix is None else (importance, mix)
     if segments is not None:
         arguments, read = (segments, *arguments), functools.partial(_read_segments, readout)
 
     if dropout is None:
-        features = over_batch(read, batch, importance)(*arguments)
+        features = over_batch(read, batch, *learned)(*arguments)
     elif dropout.broadcast:
-        features = over_batch(read, batch, importance, dropout)(*arguments)
+        features = over_batch(read, batch, *learned, dropout)(*arguments)
     else:
 
         def read_with(key, *arguments):
             return read(*arguments, dataclasses.replace(dropout, key=key))
 
         keys = jax.random.split(dropout.key, batch)
-        features = over_batch(read_with, batch, importance)(keys, *arguments)
+        features = over_batch(read_with, batch, *learned)(keys, *arguments)
     return features.astype(query.dtype)
 
 
@@ -154,6 +156,7 @@ def run_stages(
     anneal: Callable[[AttentionHamiltonian], Solution],
     readout: Readout,
     dropout: Dropout | None = None,
+    mix: Float[Array, "heads"] | None = None,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionHamiltonian, Solution]:
     """The three stages after each other.
 
@@ -165,6 +168,7 @@ def run_stages(
       anneal: the second.
       readout: the third.
       dropout: of the read-out.
+      mix: of a `MixingReadout`.
 
     Returns:
       Features [*batch, N, H, D], the Hamiltonians, and their solutions.
@@ -175,7 +179,7 @@ def run_stages(
         segments = visible
     hamiltonians = build(*problems)
     solution = anneal(hamiltonians)
-    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout, segments)
+    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout, segments, mix)
     return features, hamiltonians, solution
 
 
@@ -192,6 +196,7 @@ def qama_attention(
     query_mask: Bool[Array, "*batch tokens"] | None = None,
     rho_0: float = 0.16,
     gamma_0: float = 0.8,
+    mix: Float[Array, "heads"] | None = None,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionDiagnostics]:
     """Quantum annealing multi-head attention, in the layout of `flax.nnx.dot_product_attention`.
 
@@ -225,6 +230,7 @@ def qama_attention(
         part in the selection, and their features are as those of padded tokens. None: `mask` where M = N, else all ask.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
+      mix: [H], the learnable weights of a read-out that mixes, such as `MixedReadout`; None for all others.
 
     Returns:
       Features [*batch, N, H, D] in the type of `query`, and `AttentionDiagnostics`.
@@ -244,6 +250,11 @@ def qama_attention(
       arXiv:2504.11083v2, algorithm 1 and equations (3) to (6).
     """
     check_readout(readout)
+    if (mix is not None) != isinstance(readout, MixingReadout):
+        raise ValueError(
+            f"mix must be given for a read-out that mixes branches, such as qama_jax.MixedReadout(), and for no other, "
+            f"got {mix!r} with {readout!r}"
+        )
     check_shapes(query, key, value, importance, mask, readout.select)
 
     def build(query, key, value, visible):
@@ -259,6 +270,7 @@ def qama_attention(
         build=build,
         anneal=functools.partial(anneal, rng, solver=solver),
         readout=readout,
+        mix=mix,
     )
     return features, diagnose(hamiltonians, solution)
 

@@ -10,8 +10,8 @@ from flax import nnx
 
 _Path = tuple[str, ...]
 
-# Softmax attention has no W_ε: where a checkpoint lacks it, it stays as it was initialised.
-_IMPORTANCE = ("qubo", "importance")
+# Softmax attention has neither W_ε nor weights of branches: what a checkpoint lacks stays as it was initialised.
+_OF_QAMA_ALONE = (("qubo", "importance"), ("mix",))
 
 # Linen names a layer that has no name after its class, and a number.
 _UNNAMED_LAYER = re.compile(r".+(_\d+)")
@@ -21,7 +21,8 @@ def load_softmax(target: Any, source: Any) -> Any:
     """The parameters of a QAMA model, taken from those of the same model with Flax's attention.
 
     Every parameter of `target` gets the value that `source` has at the same path; only the importances W_ε
-    (`.../qubo/importance`), which softmax attention has not, stay as they are. Linen names a layer without a name of
+    (`.../qubo/importance`) and the weights of `MixedReadout` (`.../mix`), which softmax attention lacks, stay as they
+    are. Linen names a layer without a name of
     its own after its class and a number, `QAMAAttention_0`: whatever the classes, it is found as the layer of its
     number and its parameters, if that is the only one beside. Random streams in an `nnx.State` stay as they are.
 
@@ -55,7 +56,7 @@ def load_softmax(target: Any, source: Any) -> Any:
         if isinstance(fresh, nnx.RngState):
             pass
         elif origin not in available:
-            if path[-2:] != _IMPORTANCE:
+            if not any(path[-len(end) :] == end for end in _OF_QAMA_ALONE):
                 problems.append(f"{'/'.join(path)} is missing in source")
         elif jnp.shape(available[origin]) != jnp.shape(fresh):
             problems.append(

@@ -15,7 +15,7 @@ from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.streams import evaluation_key
 from qama_jax.layers.weights import attention_weights, has_attention_weights
-from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, MixingReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 
 
@@ -141,6 +141,9 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             query = nn.LayerNorm(name="query_ln", use_bias=False, **typed)(query)
             key = nn.LayerNorm(name="key_ln", use_bias=False, **typed)(key)
         importance = _Importance(self.importance_init, self.param_dtype, name="qubo")(head_dim)
+        mix = None
+        if isinstance(self.readout, MixingReadout):
+            mix = self.param("mix", nn.initializers.zeros_init(), (self.num_heads,), self.param_dtype)
 
         def build(query, key, value, mask, query_mask=None):
             return build_hamiltonians(
@@ -177,12 +180,12 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
                 variable.value = array
         else:
             features, hamiltonians, solution = run_masked_stages(
-                query, key, value, importance, mask, dropout=dropout, **stages
+                query, key, value, importance, mask, dropout=dropout, mix=mix, **stages
             )
             if sow_weights:
                 self.sow("intermediates", "attention_diagnostics", diagnose(hamiltonians, solution))
                 if has_attention_weights(self.readout):
-                    weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
+                    weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance, mix)
                     self.sow("intermediates", "attention_weights", weights)
         if sow_weights:
             self.sow("intermediates", "attention_features", features)

@@ -24,6 +24,7 @@ def run_masked_stages(
     anneal: Callable[[AttentionHamiltonian], Solution],
     readout: Readout,
     dropout: Dropout | None,
+    mix: Float[Array, "heads"] | None,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionHamiltonian, Solution]:
     """`qama_jax.attention.run_stages` under the mask of an attention layer, see `key_padding`."""
     *batch, tokens, heads, _ = query.shape
@@ -44,5 +45,6 @@ def run_masked_stages(
         anneal=anneal,
         readout=readout,
         dropout=dropout,
+        mix=mix,
     )
     return features if padding is None else padding.mark(features), hamiltonians, solution

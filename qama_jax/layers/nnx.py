@@ -19,7 +19,7 @@ from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.stages import Annealer, QuboConstruction, prepare
 from qama_jax.layers.streams import draw, first_stream
 from qama_jax.layers.weights import attention_weights, has_attention_weights
-from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, MixingReadout, Readout, check_readout
 from qama_jax.solvers.base import Solver
 
 
@@ -179,6 +179,8 @@ class QAMAAttention(nnx.MultiHeadAttention):
         )
         self.annealer = Annealer(solver, deterministic=deterministic, rngs=rngs if keep_rngs else None)
         self.readout = readout
+        mixes = isinstance(readout, MixingReadout)
+        self.mix = nnx.data(nnx.Param(jnp.zeros(num_heads, param_dtype)) if mixes else None)
         for name in MemoryCache._fields:
             setattr(self, name, nnx.data(None))
 
@@ -255,6 +257,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             return self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
 
         key, value = self._for_every_head(key), self._for_every_head(value)
+        mix = None if self.mix is None else self.mix[...]
         features, hamiltonians, solution = run_masked_stages(
             query,
             key,
@@ -265,13 +268,14 @@ class QAMAAttention(nnx.MultiHeadAttention):
             anneal=anneal,
             readout=self.readout,
             dropout=None if deterministic or self.dropout_rate == 0 else self._dropout(rngs),
+            mix=mix,
         )
         if sow_weights:
             self.sow(nnx.Intermediate, "attention_diagnostics", diagnose(hamiltonians, solution))
             self.sow(nnx.Intermediate, "attention_features", features)
             if has_attention_weights(self.readout):
                 importance = self.qubo.importance[...]
-                weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance)
+                weights = attention_weights(self.readout, hamiltonians, solution, query, key, importance, mix)
                 self.sow(nnx.Intermediate, "attention_weights", weights)
         return self.out(features, out_sharding=out_sharding)
 

@@ -22,6 +22,7 @@ def attention_weights(
     query: Float[Array, "*batch tokens heads head_dim"],
     key: Float[Array, "*batch keys heads head_dim"],
     importance: Float[Array, "head_dim"],
+    mix: Float[Array, "heads"] | None,
 ) -> Float[Array, "*batch heads tokens keys"]:
     """How much of the value of each key a query gets, without dropout: what softmax attention sows by this name.
 
@@ -33,7 +34,7 @@ def attention_weights(
 
     def read(unit: Float[Array, "keys 1 head_dim"]) -> Float[Array, "*batch tokens heads head_dim"]:
         value = jnp.broadcast_to(unit.reshape((1,) * (key.ndim - 3) + unit.shape), key.shape)
-        return read_out(readout, hamiltonians, solutions, query, key, value, importance)
+        return read_out(readout, hamiltonians, solutions, query, key, value, importance, mix=mix)
 
     weights = jax.vmap(read, in_axes=1, out_axes=-2)(units)
     return jnp.swapaxes(weights.reshape(*query.shape[:-1], -1)[..., :keys], -3, -2)

@@ -4,7 +4,9 @@
 projection; what other tokens carry does not reach it. The other read-outs pass values, at a cost that is linear in the
 number of tokens too, and learn what to select through a differentiable gate, `log_gate`:
 
-- `WindowReadout`: softmax over neighbours and selected keys; self-attention.
+- `MixedReadout`: softmax over neighbours, and as much of a softmax over selected keys as each head learns;
+  self-attention.
+- `WindowReadout`: one softmax over neighbours and selected keys, or over neighbours alone; self-attention.
 - `MemoryReadout`: softmax over earlier neighbours and remembered keys of chunks; causal self-attention, decoding.
 - `SelectedKeysReadout`: softmax over selected keys; also cross-attention.
 - `LinearReadout`: linear attention over gated keys; the cheapest for long sequences; also cross-attention.
@@ -13,6 +15,7 @@ A read-out is a frozen dataclass with `select`, whose tokens are selected, and `
 """
 
 from qama_jax.readouts.base import ChunkedReadout as ChunkedReadout
+from qama_jax.readouts.base import MixingReadout as MixingReadout
 from qama_jax.readouts.base import Readout as Readout
 from qama_jax.readouts.base import check_readout as check_readout
 from qama_jax.readouts.dropout import Dropout as Dropout
@@ -20,5 +23,6 @@ from qama_jax.readouts.energy import EnergyReadout as EnergyReadout
 from qama_jax.readouts.gate import log_gate as log_gate
 from qama_jax.readouts.linear import LinearReadout as LinearReadout
 from qama_jax.readouts.memory import MemoryReadout as MemoryReadout
+from qama_jax.readouts.mixed import MixedReadout as MixedReadout
 from qama_jax.readouts.selected_keys import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts.window import WindowReadout as WindowReadout

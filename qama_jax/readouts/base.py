@@ -57,6 +57,20 @@ class ChunkedReadout(Readout, Protocol):
         ...
 
 
+@runtime_checkable
+class MixingReadout(Readout, Protocol):
+    """A read-out that mixes branches by weights that the layer learns.
+
+    Its `read` gets the weights `mix` [H] after `importance`. A layer holds them in its parameter `mix`, which starts
+    at 0.
+    """
+
+    @property
+    def mixes(self) -> bool:
+        """True."""
+        ...
+
+
 def is_causal(readout: Readout) -> bool:
     """Whether tokens see only what came before them."""
     return isinstance(readout, ChunkedReadout) and readout.causal
