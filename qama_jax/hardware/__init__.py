@@ -12,7 +12,7 @@ Four names have to do with such machines, and differ in what computes:
 | name | what it is | what computes | when to use |
 |---|---|---|---|
 | `qama_jax.CoherentIsingMachine` | a solver: the equations of an ideal machine | JAX, compiled | to solve problems |
-| `SimulatedMachine` | a solver: its limits and noise, then these equations | JAX, compiled | to see their price |
+| `SimulatedMachine` | a solver: those equations with a machine's limits and noise | JAX, compiled | to see the loss |
 | `qama_jax.CimSolver` | a solver that sends problems to a backend | a host callback | with a machine, or any sampler |
 | `SimulatedBackend` | a backend: `SimulatedMachine` in NumPy | that callback | to rehearse tasks and journals |
 

@@ -48,9 +48,9 @@ class Problem(abc.ABC):
 
     Subclasses are pytrees without a batch axis (`jax.vmap` gives batches). They have `linear` (b) and define `shape`,
     `energy`, `couple` (the product C x), `as_matrix`, `coupling_scale` and `flip_energy_range`; everything else
-    follows. Those with an `offset` also define `relative_energy`. `couple` and `field` also take relaxed bits, any real
-    numbers, which is what the continuous solvers move; all other methods refuse states that are not of 0 and 1, where
-    the values are known.
+    follows. Those with an `offset` define `relative_energy` besides. `couple` and `field` also take relaxed bits, any
+    real numbers, which is what the continuous solvers move; energies and moves are those of states of 0 and 1, and
+    other values are refused where they are known.
     """
 
     linear: Float[Array, "..."]

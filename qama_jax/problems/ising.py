@@ -37,7 +37,8 @@ class Ising(Quadratic):
     """An Ising problem: minimise `-½ σᵀ couplings σ - biasesᵀ σ + offset` over spins σ in {-1, +1}.
 
     The signs are those of the paper's equation (1): positive couplings align spins, positive biases turn
-    them up. Every method takes bits x, as for all problems; the spins are `σ = 2x - 1`.
+    them up; `from_ising` takes h and J in the opposite signs of dimod. Every method takes bits x, as for all problems;
+    the spins are `σ = 2x - 1`.
 
     Args:
       couplings: real `[n, n]`, symmetric, of JAX, NumPy or SciPy; its diagonal is a constant and is ignored. Kept in
