@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from qama_jax import LinearReadout, SelectedKeysReadout, WindowReadout
+from qama_jax import LinearReadout, MixedReadout, SelectedKeysReadout, WindowReadout
 
 
 class Arm(NamedTuple):
@@ -12,7 +12,8 @@ class Arm(NamedTuple):
     Attributes:
       label: what tables call it.
       attention: see `experiments.train.run.Run`.
-      readout: of QAMA: "energy", "window", "window-alone", "keys" (as many as the window's selected keys) or "linear".
+      readout: of QAMA: "energy", "mixed", "window", "window-alone", "keys" (as many as the window's selected keys) or
+        "linear".
       selection: see `experiments.train.run.Run`.
       few_steps: whether QAMA trains with the few steps of the layer's default, and not with those of evaluation.
     """
@@ -26,6 +27,7 @@ class Arm(NamedTuple):
     def settings(self, window: WindowReadout) -> dict[str, Any]:
         """Of a run whose tokens have that window."""
         readouts = {
+            "mixed": MixedReadout(window.radius, window.num_keys),
             "window": window,
             "window-alone": dataclasses.replace(window, num_keys=0),
             "keys": SelectedKeysReadout(window.num_keys),
@@ -42,7 +44,11 @@ ARMS = {
     "softmax": Arm("softmax", "softmax"),
     "qama": Arm("QAMA as published, energies", "qama"),
     "qama-few": Arm("QAMA as published, few steps in training", "qama", few_steps=True),
-    "window": Arm("QAMA, window and selected keys", "qama", "window"),
+    "mixed": Arm("QAMA, window and selected keys in a learned mixture", "qama", "mixed"),
+    "mixed-descent": Arm("control: the mixture with keys of steepest descent", "qama", "mixed", "descent"),
+    "mixed-importance": Arm("control: the mixture with keys of largest importance", "qama", "mixed", "importance"),
+    "mixed-random": Arm("control: the mixture with random keys", "qama", "mixed", "random"),
+    "window": Arm("QAMA, window and selected keys in one softmax", "qama", "window"),
     "window-few": Arm("QAMA, window, few steps in training", "qama", "window", few_steps=True),
     "window-alone": Arm("control: window alone, no selected key", "qama", "window-alone"),
     "window-descent": Arm("control: window and keys of steepest descent", "qama", "window", "descent"),

@@ -9,7 +9,8 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 |---|---|
 | layer | `QAMAAttention`; its stages as modules: `QuboConstruction`, `Annealer`, `EnergyDistribution` |
 | functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian` |
-| read-outs | `EnergyReadout`; `MixedReadout`, `WindowReadout`, `MemoryReadout`; `SelectedKeysReadout`, `LinearReadout` |
+| read-outs | of energies `EnergyReadout`; protocol `Readout` |
+| | of values `MixedReadout`, `WindowReadout`, `MemoryReadout`, `SelectedKeysReadout`, `LinearReadout` |
 | problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse, and their `FixedProblem`; protocol `Problem` |
 | batches | `stack_problems` makes one of problems of different sizes |
 | files | `read_problem`, `write_problem`, `ProblemFile`; `read_rudy` (MAX-CUT, G-set), `read_biqmac` |

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Int8, Key
 
 from qama_jax.batching import over_batch
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
-from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, MixingReadout, Readout, check_readout
+from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, Readout, check_readout, is_mixing
 from qama_jax.readouts.chunks import into_chunks
 from qama_jax.readouts.distribution import distribute_energy
 from qama_jax.seeds import check_key
@@ -250,7 +250,7 @@ def qama_attention(
       arXiv:2504.11083v2, algorithm 1 and equations (3) to (6).
     """
     check_readout(readout)
-    if (mix is not None) != isinstance(readout, MixingReadout):
+    if (mix is not None) != is_mixing(readout):
         raise ValueError(
             f"mix must be given for a read-out that mixes branches, such as qama_jax.MixedReadout(), and for no other, "
             f"got {mix!r} with {readout!r}"

@@ -9,6 +9,7 @@ import numpy as np
 from qama_jax import AttentionHamiltonian, MemoryReadout, Readout
 from qama_jax.problems.attention import Select
 from qama_jax.problems.base import Bits, Problem
+from qama_jax.readouts import is_mixing
 from qama_jax.readouts.selection import Selection
 from qama_jax.solvers import Solution
 
@@ -69,6 +70,11 @@ class UncoupledReadout:
     def select(self) -> Select:
         """That of the read-out."""
         return self.readout.select
+
+    @property
+    def mixes(self) -> bool:
+        """That of the read-out."""
+        return is_mixing(self.readout)
 
     def read(self, hamiltonian: AttentionHamiltonian, solution: Solution, *arguments: jax.Array) -> jax.Array:
         """See `qama_jax.Readout`."""

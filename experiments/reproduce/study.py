@@ -62,7 +62,6 @@ def make_run(
     seed: int,
     layer: Arm | None = None,
     window: WindowReadout | None = None,
-    micro_batches: int = 1,
     **changes: Any,
 ) -> Run:
     """A run as all studies have it: on texts one head and batches of 64, else 8 heads and batches of 128.
@@ -75,7 +74,7 @@ def make_run(
     settings |= (layer or (ARMS | BASELINES)[arm]).settings(window or WINDOWS[dataset])
     return Run(
         dataset,
-        training=TrainingSettings(seed, amount.epochs, 64 if is_text else 128, micro_batches=micro_batches),
+        training=TrainingSettings(seed, amount.epochs, 64 if is_text else 128),
         train_examples=amount.train_examples,
         test_examples=amount.test_examples,
         study=study,

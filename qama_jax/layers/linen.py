@@ -15,7 +15,7 @@ from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.streams import evaluation_key
 from qama_jax.layers.weights import attention_weights, has_attention_weights
-from qama_jax.readouts import Dropout, EnergyReadout, MixingReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout, is_mixing
 from qama_jax.solvers.base import Solver
 
 
@@ -142,7 +142,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             key = nn.LayerNorm(name="key_ln", use_bias=False, **typed)(key)
         importance = _Importance(self.importance_init, self.param_dtype, name="qubo")(head_dim)
         mix = None
-        if isinstance(self.readout, MixingReadout):
+        if is_mixing(self.readout):
             mix = self.param("mix", nn.initializers.zeros_init(), (self.num_heads,), self.param_dtype)
 
         def build(query, key, value, mask, query_mask=None):

@@ -19,7 +19,7 @@ from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.stages import Annealer, QuboConstruction, prepare
 from qama_jax.layers.streams import draw, first_stream
 from qama_jax.layers.weights import attention_weights, has_attention_weights
-from qama_jax.readouts import Dropout, EnergyReadout, MixingReadout, Readout, check_readout
+from qama_jax.readouts import Dropout, EnergyReadout, Readout, check_readout, is_mixing
 from qama_jax.solvers.base import Solver
 
 
@@ -179,7 +179,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         )
         self.annealer = Annealer(solver, deterministic=deterministic, rngs=rngs if keep_rngs else None)
         self.readout = readout
-        mixes = isinstance(readout, MixingReadout)
+        mixes = is_mixing(readout)
         self.mix = nnx.data(nnx.Param(jnp.zeros(num_heads, param_dtype)) if mixes else None)
         for name in MemoryCache._fields:
             setattr(self, name, nnx.data(None))

@@ -18,6 +18,7 @@ from qama_jax.readouts.base import ChunkedReadout as ChunkedReadout
 from qama_jax.readouts.base import MixingReadout as MixingReadout
 from qama_jax.readouts.base import Readout as Readout
 from qama_jax.readouts.base import check_readout as check_readout
+from qama_jax.readouts.base import is_mixing as is_mixing
 from qama_jax.readouts.dropout import Dropout as Dropout
 from qama_jax.readouts.energy import EnergyReadout as EnergyReadout
 from qama_jax.readouts.gate import log_gate as log_gate

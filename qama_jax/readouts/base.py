@@ -57,7 +57,6 @@ class ChunkedReadout(Readout, Protocol):
         ...
 
 
-@runtime_checkable
 class MixingReadout(Readout, Protocol):
     """A read-out that mixes branches by weights that the layer learns.
 
@@ -69,6 +68,11 @@ class MixingReadout(Readout, Protocol):
     def mixes(self) -> bool:
         """True."""
         ...
+
+
+def is_mixing(readout: Readout) -> bool:
+    """Whether it is a `MixingReadout`."""
+    return getattr(readout, "mixes", False)
 
 
 def is_causal(readout: Readout) -> bool:

@@ -1,5 +1,6 @@
 """The study of read-outs: what values are worth, and what the annealer is, beside the controls."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,7 +16,12 @@ _AMOUNTS = {
     "imdb": Amount(4),
     "sst2": Amount(5),
     "groups": Amount(10),
+    "digit_groups": Amount(14),
 }
+
+# What a selection is compared with, by the end of the arm's name; the window alone serves for mixtures as well.
+_CONTROLS = ("importance", "random", "descent")
+_OTHER_NAMES = {"mixed-alone": "window-alone"}
 
 
 class Case(NamedTuple):
@@ -26,14 +32,14 @@ class Case(NamedTuple):
       label: what tables call it.
       window: the window read-out for its tokens: on images 3×3 patches and the row to either side of them.
       changes: of the run.
-      micro_batches: parts of a batch, see `TrainingSettings`.
+      training: changes of its `TrainingSettings`.
     """
 
     dataset: str
     label: str
     window: WindowReadout
     changes: Mapping[str, Any] = MappingProxyType({})
-    micro_batches: int = 1
+    training: Mapping[str, Any] = MappingProxyType({})
 
 
 CASES = {
@@ -46,13 +52,20 @@ CASES = {
         "CIFAR-10, 256 tokens",
         WindowReadout(radius=17, num_keys=16),
         {"depth": 2, "patch_size": 2},
-        micro_batches=32,
+        {"micro_batches": 32},
     ),
     "sst2": Case("sst2", "SST-2, 72 tokens", WINDOWS["sst2"]),
     "imdb": Case("imdb", "IMDB, 512 tokens", WINDOWS["imdb"]),
     "groups": Case("groups", "Groups, 8 heads", WindowReadout(radius=8, num_keys=8), {"patch_size": 1}),
     "groups-2": Case(
         "groups", "Groups, 2 heads", WindowReadout(radius=8, num_keys=4), {"patch_size": 1, "num_heads": 2}
+    ),
+    "digit-groups": Case(
+        "digit_groups",
+        "Groups of digits",
+        WindowReadout(radius=3, num_keys=2),
+        {"patch_size": 8, "num_heads": 2, "solver": None},
+        {"batch_size": 32, "learning_rate": 2e-3},
     ),
 }
 
@@ -61,7 +74,7 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
     """All arms of each case."""
     for name, case in CASES.items():
         for arm in ARMS:
-            yield make_run(
+            run = make_run(
                 budget,
                 _AMOUNTS[case.dataset],
                 study="readouts",
@@ -70,30 +83,33 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
                 dataset=case.dataset,
                 seed=seed,
                 window=case.window,
-                micro_batches=case.micro_batches,
                 **case.changes,
             )
+            yield dataclasses.replace(run, training=dataclasses.replace(run.training, **case.training))
 
 
 def table(results: Results) -> Table | None:
-    """Accuracy of each arm, and its difference to softmax and to its control, over the same seeds."""
+    """Accuracy of each arm, and its difference to softmax and to its controls, over the same seeds."""
     accuracy = _accuracies(results)
     rows = []
     for case, described in CASES.items():
         for arm, layer in ARMS.items():
             found = accuracy.get((case, arm))
             if found:
-                softmax, control = (accuracy.get((case, other), {}) for other in ("softmax", f"{arm}-importance"))
-                against = "" if arm == "softmax" else mean_and_spread(differences(found, softmax), "+.1f")
-                alone = mean_and_spread(differences(found, control), "+.1f")
-                seeds = f"{mean_and_spread(found)} | {len(found)}"
-                rows.append(f"{described.label} | {layer.label} | {seeds} | {against} | {alone}")
+                others = ("softmax", *(f"{arm}-{control}" for control in ("alone", *_CONTROLS)))
+                controls = (accuracy.get((case, _OTHER_NAMES.get(other, other)), {}) for other in others)
+                against = (mean_and_spread(differences(found, control), "+.1f") for control in controls)
+                differing = " | ".join("" if arm == "softmax" else difference for difference in against)
+                rows.append(
+                    f"{described.label} | {layer.label} | {mean_and_spread(found)} | {len(found)} | {differing}"
+                )
     if not rows:
         return None
     one_of = {result["case"]: result for result in results["readouts"]}
     note = "Per cent and points, mean ± standard deviation over the seeds; differences are of runs with the same seed. "
     note += " ".join(_settings(one_of[case], described) for case, described in CASES.items() if case in one_of)
-    header = "data | attention | accuracy | seeds | − softmax | − importance alone"
+    header = "data | attention | accuracy | seeds | − softmax | − window alone"
+    header += " | − importance alone | − random | − descent"
     return Table.of(header, rows, "Read-outs: test accuracy after the last epoch", note)
 
 
