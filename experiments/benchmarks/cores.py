@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from experiments.timing import compare, exponent, interleave, summary
 from qama_jax import Readout, qama_attention
 from qama_jax.layers.arguments import layer_solver
+from qama_jax.readouts import is_mixing
 
 # A function of query, key and value.
 Core = Callable[..., jax.Array]
@@ -31,8 +32,9 @@ def gradients(attention, query, key, value):
 
 def qama(readout: Readout, query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """QAMA as layers train it."""
-    importance = jnp.ones(query.shape[-1])
-    return qama_attention(query, key, value, importance, rng=jax.random.key(0), solver=SOLVER, readout=readout)[0]
+    importance, mix = jnp.ones(query.shape[-1]), jnp.ones(query.shape[-2]) if is_mixing(readout) else None
+    call = {"rng": jax.random.key(0), "solver": SOLVER, "readout": readout, "mix": mix}
+    return qama_attention(query, key, value, importance, **call)[0]
 
 
 def inputs(batch: int, tokens: int, heads: int, head_dim: int) -> jax.Array:

@@ -13,7 +13,7 @@ from experiments.benchmarks.layer import BATCHES
 from experiments.models.linear_attention import linear_attention
 from experiments.result_files import load
 from experiments.tables import Table
-from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
+from qama_jax import EnergyReadout, LinearReadout, MixedReadout, SelectedKeysReadout, WindowReadout
 
 HEAD_DIMS = (8, 64)
 LENGTHS = (4096, 16384, 65536)
@@ -22,6 +22,8 @@ READOUTS = {
     "linear": LinearReadout(),
     "selected keys": SelectedKeysReadout(),
     "window": WindowReadout(),
+    "mixed": MixedReadout(),
+    "window alone": WindowReadout(num_keys=0),
 }
 # One object for each, so that each is compiled once.
 _QAMA = {name: functools.partial(qama, readout) for name, readout in READOUTS.items()}
