@@ -24,9 +24,17 @@ from experiments.devices import add_cluster_options, is_writer, join_cluster
 from experiments.models.controls import SELECTIONS
 from experiments.train.loop import TrainingSettings
 from experiments.train.run import ATTENTION, Run
-from qama_jax import EnergyReadout, LinearReadout, Readout, SelectedKeysReadout, SimulatedBifurcation, WindowReadout
+from qama_jax import (
+    EnergyReadout,
+    LinearReadout,
+    MixedReadout,
+    Readout,
+    SelectedKeysReadout,
+    SimulatedBifurcation,
+    WindowReadout,
+)
 
-READOUTS = ("energy", "window", "selected-keys", "linear")
+READOUTS = ("energy", "mixed", "window", "selected-keys", "linear")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,9 +59,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--solver-reads", type=int, help="reads of bifurcation (default: one)")
     parser.add_argument("--readout", choices=READOUTS, default="energy", help="of QAMA; energy is the paper's")
-    parser.add_argument("--radius", type=int, default=WindowReadout.radius, help="of the window")
+    parser.add_argument("--radius", type=int, default=WindowReadout.radius, help="of windows")
     parser.add_argument(
-        "--num-keys", type=int, default=WindowReadout.num_keys, help="selected keys of a head that are seen"
+        "--num-keys",
+        type=int,
+        default=WindowReadout.num_keys,
+        help="selected keys of a head that are seen; of windows 0 for none",
     )
     parser.add_argument("--selection", choices=SELECTIONS, default="annealed", help="all others are controls")
     parser.add_argument("--run-dir", type=Path, help="checkpoints (default: by data set, attention and seed)")
@@ -66,6 +77,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def make_readout(options: argparse.Namespace) -> Readout:
     """The read-out that the command line asks for."""
+    if options.readout == "mixed":
+        return MixedReadout(options.radius, options.num_keys)
     if options.readout == "window":
         return WindowReadout(options.radius, options.num_keys)
     if options.readout == "selected-keys":
