@@ -7,7 +7,7 @@ from experiments.reproduce.spread import beside, by_seed, mean, mean_and_spread
 from experiments.reproduce.study import DATASETS, Amount, Budget, Results, Run, Study, Table, make_run
 from experiments.result_files import load
 
-ARMS = ("none", "linear", "softmax", "qama", "window")
+ARMS = ("none", "linear", "softmax", "qama", "window", "window-alone")
 _EPOCHS = {"mnist": 20, "fashion_mnist": 20, "cifar10": 15, "imdb": 4, "sst2": 5}
 _MEASURES = ("last", "best")
 
@@ -46,7 +46,7 @@ def table(results: Results) -> Table | None:
             if arm == "qama" and loss:
                 losses += loss
                 published = [ours - others for ours, others in zip(theirs["qama"], theirs["softmax"], strict=True)]
-            label = "qama, window" if arm == "window" else arm
+            label = {"window": "qama, window", "window-alone": "window alone"}.get(arm, arm)
             rows.append(f"{dataset} | {label} | {' | '.join(cells)} | {_both(loss)} | {_both(published)}")
         words = load("bag_of_words")["accuracy"].get(dataset)
         if softmax[0] and words is not None:
