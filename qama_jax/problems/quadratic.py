@@ -264,7 +264,7 @@ class Quadratic(Problem):
           ValueError: if `bqm` is no binary quadratic model, has no variables, or a bias that is not finite.
 
         Example:
-          >>> import dimod, qama_jax
+          >>> import dimod, jax, qama_jax
           >>> bqm = dimod.BinaryQuadraticModel({"a": 1.0}, {("a", "b"): -2.0}, 0.0, "SPIN")
           >>> qubo = qama_jax.Qubo.from_bqm(bqm)
           >>> float(qubo.energy(jax.numpy.array([0, 0])))
