@@ -162,7 +162,6 @@ MUTATIONS = {
         ("digits(-pairs), digits(-linear)", "digits(-pairs), digits(linear)"),
         ("jnp.ldexp(scaled - first, bits)", "0 * jnp.ldexp(scaled - first, bits)"),
         ("problem.as_matrix() / 4, problem", "problem.as_matrix(), problem"),
-        ("problem.as_matrix() * exists[:, None] * exists[None]", "problem.as_matrix()"),
     ],
     "problems/enumeration.py": [
         ("np.argmin(energies)", "np.argmax(energies)"),
