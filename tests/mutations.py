@@ -11,7 +11,7 @@ _SHAPES = [
 
 TESTS = {
     "checks.py": [f"{_LOOP}::TestSettings"],
-    "solvers/base.py": [f"{_LOOP}::TestSolve", f"{_LOOP}::TestSettings"],
+    "solvers/base.py": [f"{_LOOP}::TestSolve", f"{_LOOP}::TestSettings", "tests/test_states.py"],
     "solvers/iterative.py": [f"{_LOOP}::TestTheLoop"],
     "solvers/schedules.py": [f"{_LOOP}::TestSchedules"],
     "sampling/descent.py": [f"{_STEPS}::test_descent"],
@@ -101,6 +101,8 @@ MUTATIONS = {
     "solvers/base.py": [
         ("jnp.argmin(energies)).reshape", "jnp.argmax(energies)).reshape"),
         ("jnp.min(energies) +", "energies[0] +"),
+        ("jax.vmap(problem.relative_energy)(reads)", "jax.vmap(problem.energy)(reads)"),
+        ('check_bits(initial_bits, "initial_bits")', "pass"),
         ("reads = jax.vmap(problem.clamp)(reads)\n", ""),
         ("problem = jax.lax.stop_gradient(problem)\n", "pass\n"),
         ("jax.vmap(problem.clamp)(initial_bits.astype(bool)", "(lambda bits: bits)(initial_bits.astype(bool)"),
@@ -164,7 +166,6 @@ MUTATIONS = {
         ("digits(-pairs), digits(-linear)", "digits(-pairs), digits(linear)"),
         ("jnp.ldexp(scaled - first, bits)", "0 * jnp.ldexp(scaled - first, bits)"),
         ("problem.as_matrix() / 4, problem", "problem.as_matrix(), problem"),
-        ("problem.as_matrix() * exists[:, None] * exists[None]", "problem.as_matrix()"),
     ],
     "problems/enumeration.py": [
         ("np.argmin(energies)", "np.argmax(energies)"),

@@ -151,6 +151,16 @@ class TestSolve:
         for bits in (solution.bits, solution.reads[0], solution.info["start"][0]):
             np.testing.assert_array_equal(bits, free)
 
+    def test_a_large_constant_hides_no_read(self):
+        problem, reference = PROBLEMS["ising"]
+        far = dataclasses.replace(problem, offset=jnp.float32(1e9))
+        reads = np.array([(1, 0, 0, 1, 0, 1), (0, 1, 1, 0, 0, 1), (1, 1, 1, 1, 1, 0)])
+        lowest = reads[np.argmin([reference.energy(read) for read in reads])]
+        for turn in range(3):
+            solution = qama_jax.solve(KEY, far, Given(tuple(map(tuple, np.roll(reads, turn, axis=0).tolist()))))
+            np.testing.assert_array_equal(solution.bits, lowest)
+            assert solution.energy == np.float32(1e9)
+
     def test_no_gradient(self):
         def energy(biases):
             problem = qama_jax.Ising(jnp.zeros((6, 6)), biases)

@@ -198,7 +198,8 @@ class Ising(Quadratic):
         return cls(as_matrix(couplings), (-terms.linear).astype(dtype), np.asarray(terms.offset, dtype))
 
     @staticmethod
-    def _terms_of(couplings: Matrix, biases: Any, offset: Any) -> Terms:
+    def _terms_of(fields: tuple[Any, ...]) -> Terms:
+        couplings, biases, offset = fields
         rows, columns, values = as_couplings(couplings).to_pairs()
         linear = -as_numbers(biases, "biases")
         return make_terms(len(linear), rows, columns, -halved(values), linear, np.asarray(offset), spins=True)
@@ -222,7 +223,7 @@ def _terms_of_dimod(h: Any, J: Any, offset: Any, size: int | None) -> Terms:
     if not isinstance(h, Mapping):
         h = dict(enumerate(as_numbers(h, "h").tolist()))
         size = max(len(h), 1) if size is None else size
-    pairs = [key if isinstance(key, tuple) and len(key) == 2 else (key, None) for key in J]
+    pairs: list[Any] = [key if isinstance(key, tuple) and len(key) == 2 else (key, None) for key in J]
     for index in itertools.chain(h, *pairs):
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
             raise ValueError(

@@ -140,7 +140,7 @@ class Quadratic(Problem):
         if isinstance(self._host, Terms):
             return self._host
         fields = (getattr(self, field.name) for field in dataclasses.fields(self))  # pyright: ignore[reportArgumentType]
-        return self._terms_of(*(fields if self._host is None else self._host))
+        return self._terms_of(tuple(fields) if self._host is None else self._host)
 
     @property
     def is_rounded(self) -> bool:
@@ -264,7 +264,7 @@ class Quadratic(Problem):
           ValueError: if `bqm` is no binary quadratic model, has no variables, or a bias that is not finite.
 
         Example:
-          >>> import dimod, qama_jax
+          >>> import dimod, jax, qama_jax
           >>> bqm = dimod.BinaryQuadraticModel({"a": 1.0}, {("a", "b"): -2.0}, 0.0, "SPIN")
           >>> qubo = qama_jax.Qubo.from_bqm(bqm)
           >>> float(qubo.energy(jax.numpy.array([0, 0])))
@@ -298,7 +298,7 @@ class Quadratic(Problem):
         raise NotImplementedError
 
     @staticmethod
-    def _terms_of(*fields: Any) -> Terms:
+    def _terms_of(fields: tuple[Any, ...]) -> Terms:
         """The terms of the fields of the dataclass, arrays of JAX or the host's numbers."""
         raise NotImplementedError
 

@@ -157,7 +157,8 @@ class Qubo(Quadratic):
         return cls(as_matrix(couplings), np.asarray(terms.offset, dtype))
 
     @staticmethod
-    def _terms_of(matrix: Matrix, offset: Any) -> Terms:
+    def _terms_of(fields: tuple[Any, ...]) -> Terms:
+        matrix, offset = fields
         couplings = as_couplings(matrix)
         diagonal = np.asarray(couplings.diagonal)
         return make_terms(len(diagonal), *couplings.to_pairs(), diagonal, np.asarray(offset), spins=False)

@@ -119,7 +119,8 @@ def search(
         compiled = _compile(key, problem, solver, starts.bits)
         sharpen, lowest_energy = _sharpen(problem), _lowest_energy(problem)
         jax.random.fold_in(key, 0)  # the first is slower, as it is compiled, and not to be timed
-    bits, lowest, seconds_to_best = None, np.inf, 0.0
+    bits: Any = None  # an array, once a call has ended
+    lowest, seconds_to_best = np.inf, 0.0
     call_energies, stopped = [], None
     try:
         while stopped is None:
@@ -177,7 +178,7 @@ def _sharpen(problem: Problem) -> Callable[[Solution], Solution]:
         near = np.flatnonzero(solution.read_energies.astype(np.float64) - solution.energy <= rounding)
         if len(near) < 2:
             return solution
-        energies = terms.energies(solution.reads[near]).tolist()
+        energies = terms.energies(np.asarray(solution.reads)[near]).tolist()
         return solution._replace(bits=solution.reads[near[energies.index(min(energies))]])
 
     return sharpen

@@ -15,7 +15,7 @@ class Starts:
         self._fresh = fresh
         self.bits = fresh
 
-    def move(self, best: Int8[np.ndarray, "..."], is_new: bool) -> None:
+    def move(self, best: Int8[np.ndarray, "..."] | None, is_new: bool) -> None:
         """After a call, from the best state so far and whether this call found it."""
         if self._fresh is not None:
             self.bits = best if is_new or self.bits is self._fresh else self._fresh
