@@ -91,11 +91,11 @@ def parse_number(where: str, word: str) -> int | float:
       ValueError: if it is none.
     """
     try:
-        return int(word)
+        return int(word.replace("_", "?"))  # which Python takes within numbers
     except ValueError:
         pass
     try:
-        number = float(word)
+        number = float(word.replace("_", "?"))
     except ValueError as error:
         raise ValueError(f"{where}: expected a number, got {word[:80]!r}") from error
     if not math.isfinite(number):
