@@ -12,7 +12,7 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | read-outs | `EnergyReadout`, `WindowReadout`, `SelectedKeysReadout`, `LinearReadout`; protocol `Readout` |
 | problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse; `Problem` is what a solver sees of one |
 | batches | `stack_problems` makes one of problems of different sizes |
-| files | `read_problem`, `write_problem`, `ProblemFile` |
+| files | `read_problem`, `write_problem`, `ProblemFile`; deprecated: `read_rudy`, `read_biqmac` |
 | solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; protocol `Solver` |
 | dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
 | sampling | `SimulatedAnnealing`, `IteratedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |

@@ -411,6 +411,7 @@ def test_where_programs_are_kept(tmp_path, monkeypatch):
     """The folder that is named; else the user's cache, or none where that cannot be written."""
     updates = {}
     monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+    monkeypatch.setitem(jax.config.values, "jax_compilation_cache_dir", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     keep_programs(tmp_path / "mine")
     assert updates["jax_compilation_cache_dir"] == str(tmp_path / "mine")

@@ -402,6 +402,13 @@ def test_largest_cut_of_a_graph(name, tmp_path):
             qama_jax.read_problem(path)
 
 
+def test_edges_without_weights_or_counts(tmp_path):
+    (tmp_path / "file").write_text("0 1\n1 2\n2 0\n2 7\n")
+    file = qama_jax.read_problem(tmp_path / "file", graph=True)
+    assert (file.format, file.labels) == ("edge-list", (0, 1, 2, 7))
+    assert file.objective([[0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0]]).tolist() == [3, 3, 0]
+
+
 @pytest.mark.parametrize("directions", [1, 2])
 def test_dimacs(directions, tmp_path):
     """Some files have each edge in both directions, and count them so or once."""
@@ -512,6 +519,9 @@ def test_large_integers_are_exact(tmp_path):
         ("3 2\n0 2 1\n0 1 2\n", "may be of format rudy or qubist"),
         ("9 2\n1 2 1\n2 3 2\n", "may be of format rudy or qubist"),
         ("p edge 3 1\ne 1 2\n", "is a graph of DIMACS"),
+        ("3 2\n1 3 1\n", "ends after 1 of 2 entries"),
+        ("3 2\n1 3 1\n2 x 1\n", "line 3: expected"),
+        ("max: 3 x + 2 y;\n", "of no known format"),
         ("1,2\n3\n", "line 2: expected 2 numbers with commas, got 1"),
         ("1,2\n3,x\n", "line 2: expected a number, got 'x'"),
         (",a,b\na,1,2\nb,2,1\n", "of no known format"),
@@ -520,6 +530,7 @@ def test_large_integers_are_exact(tmp_path):
         ("Minimize\n obj: a + b\nGeneral\n a b\nEnd\n", "the variable a is not binary"),
         ("Minimize\n obj: a + b\nBounds\n a = 1\nBinary\n a b\nEnd\n", "the variable a is fixed by its bounds"),
         (json.dumps(BQPJSON | {"scale": -1.0}), "scale at least 0"),
+        (json.dumps(BQPJSON | {"version": "0.2.0"}), "version '0.2.0'; only '0.1.0' is read"),
         (json.dumps(BQPJSON | {"variable_ids": [1, 3]}), "is not as bqpjson's schema has it"),
         (json.dumps(BQPJSON | {"linear_terms": [{"id": 1, "coeff": 1}] * 2}), "there once"),
         ("c offset : nan\np qubo 0 1 1 0\n0 0 1\n", "line 1: the weight is nan"),
@@ -589,7 +600,8 @@ def test_public_instances_are_told_by_their_content(variable):
         ("1,1\n1,0\n", "csv", "vertex 0 has an edge to itself"),
         ("0 1\n1 0\n", "edge-list", "line 2: 1 0 is there for the second time"),
         ("0 1\n-1 2\n", "edge-list", "line 2: -1 2 is out of range; indices must not be negative"),
-        ("0 1\n1 2\n", None, "may be of format rudy or edge-list"),
+        ("2 1\n1 3\n", None, "may be of format rudy or edge-list"),
+        ("3 2\n1 2 1\n", None, "ends after 1 of 2 entries"),
         ("p edge 3 2\ne 1 2\n", "dimacs", "has 1 edges of 2"),
         ("p edge 3 1\ne 1 4\n", "dimacs", "line 2: 1 4 is out of range"),
         ("p edge 3 1\nn 1 5\ne 1 2\n", "dimacs", "line 2: expected `e i j`, got 'n 1 5'"),

@@ -30,10 +30,10 @@ def keep_programs(directory: Path | None) -> None:
     if directory is not None and directory.exists() and not directory.is_dir():
         raise ValueError(f"--compilation-cache: {directory} is a file; name a folder")
     if directory is None and jax.config.values["jax_compilation_cache_dir"] is None:
-        directory = user_cache()
         try:
+            directory = user_cache()
             directory.mkdir(parents=True, exist_ok=True)
-        except OSError:
+        except (OSError, RuntimeError):  # or there is no home
             return
         if not os.access(directory, os.W_OK):
             return

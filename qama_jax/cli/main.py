@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from qama_jax.cli.cache import user_cache
 from qama_jax.cli.solvers import AUTO, SOLVERS, list_solvers
 from qama_jax.cli.solving import solve_file
 from qama_jax.problems.formats import FORMATS
@@ -62,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--compilation-cache",
         type=Path,
         metavar="DIR",
-        help=f"keep compiled programs there, for the next problem of a size (default: {user_cache()})",
+        help="keep compiled programs there, for the next problem of a size (default: the user's cache)",
     )
     cache.add_argument("--no-cache", action="store_true", help="keep no compiled programs")
     solving.add_argument("--output", type=Path, metavar="FILE", help="where to write the JSON, instead of stdout")

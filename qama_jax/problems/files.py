@@ -96,7 +96,7 @@ def read_problem(path: str | os.PathLike[str], format: str | None = None, *, gra
             )
         problem = (Ising if model.terms.spins else Qubo).from_terms(model.terms)
     except ValueError as error:
-        if source.name in str(error):
+        if str(error).startswith(source.name):
             raise
         raise ValueError(f"{source.name}: {error}") from error
     return ProblemFile(problem, form.name, model.labels, model.maximize, model.is_cut)

@@ -19,7 +19,7 @@ def is_bqpjson(source: Source) -> bool:
 def _read(source: Source) -> Model:
     try:
         data = json.loads(source.text)
-        labels, domain = data["variable_ids"], data["variable_domain"]
+        version, labels, domain = data["version"], data["variable_ids"], data["variable_domain"]
         scale, offset = _number(data["scale"]), _number(data["offset"])
         linear = {term["id"]: _number(term["coeff"]) for term in data["linear_terms"]}
         pairs = [(term["id_tail"], term["id_head"], _number(term["coeff"])) for term in data["quadratic_terms"]]
@@ -30,6 +30,8 @@ def _read(source: Source) -> Model:
             fields[places[label]] = scale * value
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source.name} is not as bqpjson's schema has it: {error!r}") from error
+    if version != _VERSION:
+        raise ValueError(f"{source.name} is of bqpjson's version {version!r}; only {_VERSION!r} is read")
     is_double = len(places) < len(labels) or len(linear) < len(data["linear_terms"])
     is_double = is_double or len({(tail, head) for tail, head, _ in pairs}) < len(pairs)
     if domain not in ("spin", "boolean") or scale < 0 or is_double or not labels:

@@ -22,6 +22,7 @@ class Shape(NamedTuple):
       fits_zero: whether all indices are from 0 to n - 1.
       has_zero: whether 0 is among them.
       is_plain: whether every entry has a weight, and no remark follows `n m`.
+      is_bare: whether the first entry has no weight.
       is_complete: whether there are m entries, all indices at most n.
     """
 
@@ -31,6 +32,7 @@ class Shape(NamedTuple):
     fits_zero: bool = False
     has_zero: bool = False
     is_plain: bool = False
+    is_bare: bool = False
     is_complete: bool = False
 
 
@@ -47,8 +49,8 @@ class Counted(NamedTuple):
 def shape(source: Source) -> Shape | None:
     """None where the file does not start with a line `n m`."""
     words = source.first_words()
-    is_header = len(words) > 1 and all(word.isdecimal() for word in words[:2]) and not any(map(is_number, words[2:]))
-    if not is_header or is_coo(source):
+    are_counts = len(words) > 1 and all(word.isdecimal() for word in words[:2]) and int(words[0]) >= 1
+    if not are_counts or any(map(is_number, words[2:])) or is_coo(source):
         return None
     says = "qs" if is_qs(source) else _SUFFIXES.get(source.suffix)
     try:
@@ -62,6 +64,7 @@ def shape(source: Source) -> Shape | None:
         fits_zero=bool(lowest >= 0 and highest < size),
         has_zero=bool(lowest == 0),
         is_plain=first_bare is None and not has_remark,
+        is_bare=first_bare == 0,
         is_complete=bool(count == len(rows) and highest <= size),
     )
 

@@ -12,12 +12,12 @@ from qama_jax.problems.formats.text import Source, is_number
 
 
 def _detect(source: Source) -> bool:
-    """Two numbers in the first line may also be `n m`, unless they fit."""
+    """Two numbers in the first line are `n m` where they fit, or where the others have weights."""
     words = source.first_words()
     if len(words) not in (2, 3) or not all(map(is_number, words)) or is_coo(source):
         return False
     found = shape(source)
-    return found is None or (found.says is None and not found.is_complete)
+    return found is None or (found.says is None and found.is_bare and not found.is_complete)
 
 
 def _read(source: Source) -> Model:

@@ -16,12 +16,12 @@ _LABEL = re.compile(r"(?![eE.0-9])[A-Za-z0-9!\"#$%&(),.;?@_‘’{}~']{1,255}")
 
 def _detect(source: Source) -> bool:
     words = source.first_words("\\")
-    return bool(words) and _SENSE.fullmatch(words[0].removesuffix(":")) is not None
+    return bool(words) and _SENSE.fullmatch(words[0]) is not None
 
 
 def _read(source: Source) -> Model:
     dimod = import_dimod()
-    sense = _SENSE.match(" ".join(source.first_words("\\")))
+    sense = _SENSE.fullmatch("".join(source.first_words("\\")[:1]))
     if sense is None:
         raise ValueError(f"{source.name} is no LP file; its first word must be Minimize or Maximize")
     try:
