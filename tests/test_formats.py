@@ -444,7 +444,7 @@ def test_matrices_of_kaiwu(tmp_path):
 
 
 def test_many_edges_take_little_memory(tmp_path):
-    """Peak of the reading, the dense matrix of the problem apart; words of every line took 700 bytes an edge."""
+    """Peak of the reading, the dense matrix of the problem apart; the words of every line took 550 bytes an edge."""
     size = 400
     rows, columns = np.triu_indices(size, 1)
     edges = np.column_stack([rows + 1, columns + 1, np.where((rows + columns) % 3, 1, -1)])
