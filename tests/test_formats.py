@@ -292,7 +292,7 @@ def test_qplib_with_remarks_after_the_numbers(tmp_path):
     for a, b, c in oracle.all_states(3).astype(float):
         expected = a * a - a * b + 4 * b * c - 0.25 * a - 0.5 * b - 0.25 * c + 0.75
         assert file.objective(np.array([a, b, c])) == expected
-    (tmp_path / "file").write_text(MARKED.replace("Minimize", "MAXIMIZE"))
+    (tmp_path / "file").write_text(MARKED.replace("Minimize", "MAXIMIZE").replace("QBN", "qbn"))
     assert qama_jax.read_problem(tmp_path / "file").maximize
 
 
