@@ -13,7 +13,7 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | | of values `MixedReadout`, `WindowReadout`, `MemoryReadout`, `SelectedKeysReadout`, `LinearReadout` |
 | problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse, and their `FixedProblem`; protocol `Problem` |
 | batches | `stack_problems` makes one of problems of different sizes |
-| files | `read_problem`, `write_problem`, `ProblemFile`; `read_rudy` (MAX-CUT, G-set), `read_biqmac` |
+| files | `read_problem`, `write_problem`, `ProblemFile`; deprecated: `read_rudy`, `read_biqmac` |
 | solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; `Solver`, `IterativeSolver` |
 | dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
 | sampling | `SimulatedAnnealing`, `IteratedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from qama_jax.problems import Qubo
+from qama_jax.problems.bqm import check_bqm
 from qama_jax.seeds import choose_seed
 from qama_jax.solvers import IterativeSolver, SimulatedAnnealing, Solver, SteepestDescent, solve
 
@@ -85,14 +86,10 @@ class DimodSampler(dimod.Sampler):
 
         Raises:
           ValueError: if an argument is out of range, `num_reads` is given and the solver has no such setting, or the
-            model has constraints, or a bias that is not finite.
+            model is no binary quadratic one, or has a bias that is not finite.
         """
         self.remove_unknown_kwargs(**kwargs)
-        if isinstance(bqm, dimod.ConstrainedQuadraticModel | dimod.DiscreteQuadraticModel):
-            raise ValueError(
-                f"bqm must have no constraints, got a {type(bqm).__name__}; turn them into penalties by "
-                "`bqm, invert = dimod.cqm_to_bqm(cqm)`, and samples back by `invert`"
-            )
+        check_bqm(bqm)
         seed = choose_seed(seed)
         solver = self.solver if num_reads is None else self._with_num_reads(num_reads)
         model = dimod.BinaryQuadraticModel(bqm, dtype=np.float64)

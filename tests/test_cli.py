@@ -1,9 +1,11 @@
 """The command: what it prints, and that bad input is one line and exit code 2."""
 
+import dataclasses
 import gzip
 import importlib.metadata
 import io
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -16,6 +18,8 @@ import pytest
 
 import qama_jax
 from qama_jax import cli
+from qama_jax.cli.cache import keep_programs, user_cache
+from qama_jax.cli.solvers import SOLVERS
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -31,10 +35,15 @@ def triangle(tmp_path):
     return path
 
 
+def without_cache(arguments):
+    """No programs in the user's cache, and no setting of JAX for the other tests."""
+    return [*map(str, arguments), *(["--no-cache"] if arguments and arguments[0] == "solve" else [])]
+
+
 @pytest.fixture
 def run(capsys):
     def run(*arguments):
-        cli.main([str(argument) for argument in arguments])
+        cli.main(without_cache(arguments))
         out, err = capsys.readouterr()
         assert err == ""
         return out
@@ -46,7 +55,7 @@ def run(capsys):
 def fail(capsys):
     def fail(*arguments):
         with pytest.raises(SystemExit) as caught:
-            cli.main([str(argument) for argument in arguments])
+            cli.main(without_cache(arguments))
         out, err = capsys.readouterr()
         assert caught.value.code == 2
         assert out == ""
@@ -76,6 +85,25 @@ def test_qubo_of_biqmac_and_its_exact_solution(run, tmp_path):
     report = json.loads(run("solve", path, "--solver", "exhaustive", "--seed", 0))
     assert (report["energy"], report["bits"], report["read_energies"]) == (-4.0, [0, 1], [-4.0])
     assert "cut" not in report
+
+
+def test_graph_of_a_matrix(run, tmp_path):
+    """An adjacency matrix has the energy 0 at all zeros as a QUBO; as a graph, its largest cut."""
+    np.save(tmp_path / "square.npy", [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]])
+    report = json.loads(run("solve", tmp_path / "square.npy", "--graph", "--solver", "exhaustive"))
+    assert (report["cut"], report["energy"], report["format"]) == (4, -4, "npy")
+    assert report["bits"] in ([0, 1, 0, 1], [1, 0, 1, 0])
+    report = json.loads(run("solve", tmp_path / "square.npy", "--format", "npy", "--solver", "exhaustive"))
+    assert report["energy"] == 0
+    assert "cut" not in report
+
+
+def test_ising_problem_of_qubist(run, tmp_path):
+    path = tmp_path / "ising.txt"
+    path.write_text("6 4\n1 1 1.3\n5 5 -0.7\n1 3 -0.2\n1 5 1.5\n")
+    report = json.loads(run("solve", path, "--format", "qubist", "--solver", "exhaustive"))
+    np.testing.assert_allclose(report["energy"], -3.7)
+    assert [report["bits"][place] for place in (1, 3, 5)] == [0, 0, 1]
 
 
 def test_matrix_and_output_file(run, tmp_path):
@@ -124,6 +152,12 @@ def test_limits_end_the_search(run, triangle):
     assert timed["stopped"] == "time"
     assert 0 < timed["seconds"]["to_best"] <= timed["seconds"]["run"]
     assert set(timed["call_energies"]) == {-3}
+
+
+def test_within_limits_the_search_chooses_its_solver(run, triangle, monkeypatch):
+    """Nothing else does, whose choice would be thrown away."""
+    monkeypatch.delattr("qama_jax.cli.solvers.auto_solver")
+    assert json.loads(run("solve", triangle, "--target", "3", "--seed", 0))["cut"] == 3
 
 
 def test_largest_energy_of_a_qubo(run, tmp_path):
@@ -210,7 +244,7 @@ def test_interrupt_before_there_is_a_state(triangle, monkeypatch, capsys):
 
     monkeypatch.setattr("qama_jax.solvers.search._lowest_energy", lambda _: interrupted)
     with pytest.raises(SystemExit) as caught:
-        cli.main(["solve", str(triangle)])
+        cli.main(["solve", str(triangle), "--no-cache"])
     assert caught.value.code == 130
     assert "interrupted before there was a state" in capsys.readouterr().err
 
@@ -232,8 +266,16 @@ def test_progress_bar_only_on_a_terminal(run, triangle, monkeypatch):
     run(*arguments)  # asserts that stderr stays empty
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    cli.main(arguments)
+    cli.main([*arguments, "--no-cache"])
     assert "best 3" in terminal.getvalue()
+
+
+def test_every_solver_is_listed():
+    solvers = [value for value in vars(qama_jax.solvers).values() if dataclasses.is_dataclass(value)]
+    names = {solver for solver in solvers if hasattr(solver, "sample") and solver is not qama_jax.solvers.Solver}
+    assert set(SOLVERS.values()) == names - {qama_jax.solvers.IterativeSolver}
+    for name, solver in SOLVERS.items():
+        assert solver.__name__ == "".join(part.capitalize() for part in name.split("-"))
 
 
 def test_list_of_solvers(run):
@@ -302,6 +344,8 @@ def save_archive(path):
         ("a.npy", lambda path: path.write_bytes(b""), "is of no known format"),
         ("a.npy", lambda path: path.write_bytes(b"PK\x03\x04"), "holds no sparse matrix"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3))), "matrix must be square"),
+        ("a.npy", lambda path: np.save(path, np.zeros(3)), "has an array of shape (3,); its matrix must be square"),
+        ("a.npy", lambda path: np.save(path, np.eye(2) - 1), "pass graph=True (--graph) for the largest cut"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 2), complex)), "matrix must be real"),
         ("a.npy", lambda path: np.save(path, np.array(["a"])), "does not hold one array of numbers"),
         ("a.npy", lambda path: np.save(path, np.array([{}], object)), "is no .npy file"),
@@ -314,6 +358,8 @@ def test_bad_files(fail, tmp_path, name, write, message):
     write(tmp_path / name)
     err = fail("solve", tmp_path / name, "--seed", 0)
     assert message in err
+    assert str(tmp_path / name) in err
+    assert "vmap" not in err
     assert err.count("\n") == 1
 
 
@@ -322,28 +368,65 @@ def test_too_many_bits_for_the_solver(fail, tmp_path):
     assert "at most 24 bits" in fail("solve", tmp_path / "large.npy", "--solver", "exhaustive")
 
 
-def test_as_a_process(triangle):
-    """As the script that pip writes calls it."""
+def test_as_a_process(triangle, tmp_path):
+    """As the script that pip writes calls it; nothing is kept where that is said."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     module, function = scripts["qama-jax"].split(":")
     command = [sys.executable, "-c", f"import sys; from {module} import {function}; sys.exit({function}())"]
-    done = subprocess.run([*command, "solve", triangle, "--seed", "0"], capture_output=True, text=True, timeout=120)
+
+    def solve(seed):
+        arguments = [*command, "solve", triangle, "--no-cache", "--seed", seed]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=120, env=environment)
+
+    done = solve("0")
     assert done.returncode == 0
     assert json.loads(done.stdout)["cut"] == 3.0
-    failed = subprocess.run([*command, "solve", triangle, "--seed", "x"], capture_output=True, text=True, timeout=120)
+    assert not (tmp_path / "cache").exists()
+    failed = solve("x")
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
 
 
 def test_compiled_programs_are_kept(triangle, tmp_path):
-    folder = tmp_path / "programs"
-    command = (Path(sys.executable).with_name("qama-jax"), "solve", triangle, "--seed", "1", "--compilation-cache")
-    first = json.loads(subprocess.run((*command, folder), capture_output=True, check=True).stdout)
-    kept = {path.name for path in folder.iterdir() if path.name.endswith("-cache")}
+    """In the user's cache, where nothing else is said."""
+    command = (Path(sys.executable).with_name("qama-jax"), "solve", triangle, "--seed", "1")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+
+    def solve():
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+        assert done.stderr == b""
+        return json.loads(done.stdout)
+
+    first = solve()
+    kept = {path.name for path in (tmp_path / "qama-jax").iterdir() if path.name.endswith("-cache")}
     assert kept
-    again = json.loads(subprocess.run((*command, folder), capture_output=True, check=True).stdout)
+    again = solve()
     assert again["bits"] == first["bits"]
-    assert {path.name for path in folder.iterdir() if path.name.endswith("-cache")} == kept
-    refused = subprocess.run((*command, triangle), capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "--compilation-cache" in refused.stderr
+    assert {path.name for path in (tmp_path / "qama-jax").iterdir() if path.name.endswith("-cache")} == kept
+
+
+def test_where_programs_are_kept(tmp_path, monkeypatch):
+    """The folder that is named; else the user's cache, or none where that cannot be written."""
+    updates = {}
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+    monkeypatch.setitem(jax.config.values, "jax_compilation_cache_dir", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    keep_programs(tmp_path / "mine")
+    assert updates["jax_compilation_cache_dir"] == str(tmp_path / "mine")
+    keep_programs(None)
+    assert updates["jax_compilation_cache_dir"] == str(user_cache())
+    assert user_cache().is_dir()
+    updates.clear()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    keep_programs(None)
+    assert updates == {}
+
+
+def test_folder_of_programs_that_is_a_file(triangle, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["solve", str(triangle), "--compilation-cache", str(triangle)])
+    assert caught.value.code == 2
+    assert "--compilation-cache" in capsys.readouterr().err

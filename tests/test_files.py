@@ -12,9 +12,16 @@ import pytest
 from enumeration import energies as energies_of
 
 import qama_jax
-from qama_jax.problems import read_biqmac, read_rudy
 
 pytestmark = pytest.mark.usefixtures("strict")
+
+
+def read_rudy(path):
+    return qama_jax.read_problem(path, "rudy").problem
+
+
+def read_biqmac(path):
+    return qama_jax.read_problem(path, "biqmac").problem
 
 
 @pytest.fixture
@@ -113,6 +120,16 @@ def test_errors_name_file_and_line(write, read, text, message):
 def test_errors_of_one_format(write, read, text, message):
     with pytest.raises(ValueError, match=message):
         read(write(text))
+
+
+@pytest.mark.parametrize(("read", "form"), [(qama_jax.read_rudy, "rudy"), (qama_jax.read_biqmac, "biqmac")])
+def test_old_names_still_read(write, read, form):
+    path = write("3 2\n1 2 3\n2 3 -1\n")
+    with pytest.warns(DeprecationWarning, match=rf'use read_problem\(path, format="{form}"\)') as warned:
+        problem = read(path)
+    assert warned[0].filename == __file__
+    expected = qama_jax.read_problem(path, format=form).problem
+    np.testing.assert_array_equal(energies(problem)[1], energies(expected)[1])
 
 
 def test_missing_file(tmp_path):

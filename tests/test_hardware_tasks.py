@@ -142,6 +142,25 @@ def test_backoff_doubles(monkeypatch):
     assert pauses == [0.5, 1.0, 2.0]
 
 
+def test_what_is_not_implemented_is_not_tried_again():
+    """However deep the reason; a fallback still answers."""
+    calls = []
+
+    def missing(couplings, biases, num_reads):
+        calls.append(num_reads)
+        raise NotImplementedError("no such sampler")
+
+    with pytest.raises(HardwareError, match="no such sampler") as caught:
+        TaskRunner(missing, backoff_s=60).sample([random_problem(0)], 2)
+    assert len(calls) == 1
+    assert "not tried again" in str(caught.value)
+    assert "TaskRunner" not in str(caught.value)
+    with pytest.warns(RuntimeWarning, match="solved by the fallback"):
+        (spins,) = TaskRunner(missing, backoff_s=60, fallback=lowest).sample([random_problem(0)], 2)
+    assert len(calls) == 2
+    assert len(spins) == 2
+
+
 def test_an_answer_that_comes_too_late_is_kept(tmp_path):
     released = threading.Event()
 

@@ -14,6 +14,7 @@ import oracle
 import pytest
 import scipy.sparse
 from enumeration import energies
+from jax.experimental.sparse import BCOO
 
 import qama_jax
 import qama_jax.dimod
@@ -110,12 +111,32 @@ def test_sparse_is_as_dense(kind, dtype):
         (lambda: qama_jax.Qubo(np.eye(2)).to_bqm(["a"]), "labels must be 2 different ones, got 1"),
         (lambda: qama_jax.Qubo(np.eye(2)).to_bqm(["a", "a"]), "labels must be 2 different ones, got 2 with 1"),
         (lambda: qama_jax.Qubo(scipy.sparse.csr_array((2, 3))), "matrix must be square"),
+        (lambda: qama_jax.Qubo(BCOO.fromdense(jax.numpy.eye(2))), r"got BCOO; pass matrix\.todense\(\)"),
+        (lambda: qama_jax.Ising(BCOO.fromdense(jax.numpy.eye(2))), r"got BCOO; pass couplings\.todense\(\)"),
+        (lambda: qama_jax.Ising(np.eye(2), BCOO.fromdense(jax.numpy.ones(2))), r"got BCOO; pass biases\.todense"),
+        (lambda: qama_jax.Qubo(dimod.BinaryPolynomial({"abc": 1}, "SPIN")), r"qama_jax\.Qubo\.from_bqm\(model\)"),
+        (lambda: qama_jax.Qubo.from_bqm(dimod.BinaryPolynomial({"abc": 1}, "SPIN")), "make_quadratic"),
+        (lambda: qama_jax.Qubo.from_bqm(dimod.QuadraticModel()), r"model\.linear, model\.quadratic"),
         (lambda: qama_jax.Qubo(scipy.sparse.eye_array(2, dtype=complex)), "matrix must be real"),
     ],
 )
 def test_conversion_errors_name_the_argument(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_named_conversions_work():
+    """What the errors above say to pass."""
+    model = dimod.ConstrainedQuadraticModel()
+    a, b = dimod.Binaries("ab")
+    model.set_objective(a - 3 * a * b + 2)
+    objective = model.objective
+    bqm = dimod.BinaryQuadraticModel(objective.linear, objective.quadratic, objective.offset, "BINARY")
+    assert qama_jax.Qubo.from_bqm(bqm).exact_energy([1, 1]) == 0
+    matrix = BCOO.fromdense(jax.numpy.array([[1.0, -3.0], [0.0, 0.0]]))
+    converted = scipy.sparse.coo_array((matrix.data, matrix.indices.T), matrix.shape)
+    for given in (matrix.todense(), converted):
+        assert qama_jax.Qubo(given).exact_energy([1, 1]) == -2
 
 
 def test_without_dimod_the_remedy_is_named(monkeypatch):
@@ -274,6 +295,18 @@ def test_unknown_arguments_warn_as_dimod_has_it():
         (lambda model: DimodSampler().sample(model, seed=1.0), "seed must be an integer between"),
         (lambda model: DimodSampler().sample(model, initial_states={"a": 1}), "a value for each variable"),
         (lambda model: DimodSampler().sample(dimod.ConstrainedQuadraticModel()), r"dimod\.cqm_to_bqm\(cqm\)"),
+        (lambda model: DimodSampler().sample(dimod.DiscreteQuadraticModel()), r"ConstrainedQuadraticModel\.from_dqm"),
+        (
+            lambda model: DimodSampler().sample(dimod.ConstrainedQuadraticModel().objective),
+            r"got ObjectiveView; .*BinaryQuadraticModel\(model\.linear, model\.quadratic, model\.offset, 'BINARY'\)",
+        ),
+        (lambda model: DimodSampler().sample(dimod.QuadraticModel()), "got QuadraticModel; .*model.linear"),
+        (
+            lambda model: DimodSampler().sample(dimod.BinaryPolynomial({"abc": 1}, "BINARY")),
+            "got BinaryPolynomial; lower its degree by `dimod.make_quadratic",
+        ),
+        (lambda model: DimodSampler().sample({("a", "b"): 1}), r"got dict; pass .*from_qubo\(Q\)"),
+        (lambda model: DimodSampler().sample(np.eye(2)), r"got ndarray; .*qama_jax\.Qubo\(matrix\)\.to_bqm\(\)"),
         (
             lambda model: DimodSampler().sample(dimod.BinaryQuadraticModel({"a": np.nan}, {}, 0, "SPIN")),
             "linear bias nan at the variable 'a'",

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from qama_jax.cli.solvers import AUTO, list_solvers, solver_classes
+from qama_jax.cli.solvers import AUTO, SOLVERS, list_solvers
 from qama_jax.cli.solving import solve_file
-from qama_jax.problems.formats import READERS
+from qama_jax.problems.formats import FORMATS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,9 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     solving.set_defaults(run=solve_file)
     solving.add_argument("file", help="the problem, also compressed by gzip; - for standard input")
-    solving.add_argument("--format", choices=READERS, help="by default told from the content")
+    solving.add_argument("--format", choices=FORMATS, help="by default told from the content")
     solving.add_argument(
-        "--solver", choices=(AUTO, *solver_classes()), default=AUTO, metavar="NAME", help="(default: %(default)s)"
+        "--graph", action="store_true", help="a matrix or a list of edges is a graph whose largest cut is sought"
+    )
+    solving.add_argument(
+        "--solver", choices=(AUTO, *SOLVERS), default=AUTO, metavar="NAME", help="(default: %(default)s)"
     )
     solving.add_argument(
         "--reads", type=int, metavar="N", help="independent runs; with --time-limit or --target, those of one call"
@@ -53,17 +56,19 @@ def _parser() -> argparse.ArgumentParser:
     solving.add_argument("--seed", type=int, help="integer below 2**32; by default a fresh one")
     solving.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the solver")
     solving.add_argument("--states", action="store_true", help="print every distinct state found, with its count")
-    solving.add_argument(
+    cache = solving.add_mutually_exclusive_group()
+    cache.add_argument(
         "--compilation-cache",
         type=Path,
         metavar="DIR",
-        help="keep compiled programs there, for the next problem of a size",
+        help="keep compiled programs there, for the next problem of a size (default: the user's cache)",
     )
+    cache.add_argument("--no-cache", action="store_true", help="keep no compiled programs")
     solving.add_argument("--output", type=Path, metavar="FILE", help="where to write the JSON, instead of stdout")
 
     listing = commands.add_parser("solvers", help="list the solvers, or the settings of one")
     listing.set_defaults(run=list_solvers)
-    listing.add_argument("name", nargs="?", choices=solver_classes(), metavar="NAME")
+    listing.add_argument("name", nargs="?", choices=SOLVERS, metavar="NAME")
     return parser
 
 

@@ -4,7 +4,6 @@ import argparse
 import ast
 import dataclasses
 import inspect
-import re
 from typing import Any
 
 import qama_jax.solvers
@@ -15,29 +14,29 @@ from qama_jax.solvers.auto import auto_solver
 AUTO = "auto"
 
 
-def solver_classes() -> dict[str, type]:
-    """The solvers of `qama_jax.solvers` by their names in kebab-case."""
-    return {
-        re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower(): value
-        for name, value in vars(qama_jax.solvers).items()
-        if isinstance(value, type)
-        and dataclasses.is_dataclass(value)
-        and value.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]  # not in typeshed
-        and (hasattr(value, "num_reads") or "num_reads" in value.__dataclass_fields__)
-        and hasattr(value, "sample")
-    }
+SOLVERS: dict[str, type] = {
+    "simulated-bifurcation": qama_jax.solvers.SimulatedBifurcation,
+    "mean-field-annealing": qama_jax.solvers.MeanFieldAnnealing,
+    "steepest-descent": qama_jax.solvers.SteepestDescent,
+    "simulated-annealing": qama_jax.solvers.SimulatedAnnealing,
+    "iterated-annealing": qama_jax.solvers.IteratedAnnealing,
+    "parallel-tempering": qama_jax.solvers.ParallelTempering,
+    "path-integral-annealing": qama_jax.solvers.PathIntegralAnnealing,
+    "block-gibbs": qama_jax.solvers.BlockGibbs,
+    "coherent-ising-machine": qama_jax.solvers.CoherentIsingMachine,
+    "exhaustive": qama_jax.solvers.Exhaustive,
+}
 
 
 def list_solvers(options: argparse.Namespace) -> None:
     """Prints the names of all, or the settings of one."""
-    classes = solver_classes()
     if options.name is None:
-        described = {name: inspect.getdoc(solver) or "" for name, solver in {AUTO: auto_solver, **classes}.items()}
+        described = {name: inspect.getdoc(solver) or "" for name, solver in {AUTO: auto_solver, **SOLVERS}.items()}
         width = max(map(len, described))
         for name, text in described.items():
             print(f"{name:{width}}  {text.splitlines()[0]}")
         return
-    fields = dataclasses.fields(classes[options.name])
+    fields = dataclasses.fields(SOLVERS[options.name])
     for field in fields:
         print(f"{field.name} = {_default(field)}")
     if not fields:
@@ -50,20 +49,21 @@ def make_solver(options: argparse.Namespace, problem: Problem) -> Solver:
     Raises:
       ValueError: if it does not take them.
     """
-    chosen = auto_solver(problem) if options.solver == AUTO else None
-    solver_class = type(chosen) if chosen else solver_classes()[options.solver]
-    names = [field.name for field in dataclasses.fields(solver_class)]
+    if options.solver == AUTO and options.set:
+        raise ValueError(f"--set {options.set[0]}: name the solver whose setting it is by --solver")
+    solver = auto_solver(problem) if options.solver == AUTO else SOLVERS[options.solver]()
+    names = [field.name for field in dataclasses.fields(solver)]
     settings = dict(_parse_setting(text, names, options.solver) for text in options.set)
     if len(settings) < len(options.set):
         raise ValueError("--set: a setting is there twice; keep one")
     if options.reads is not None:
         if "num_reads" not in names:
-            raise ValueError(f"--reads: {options.solver} makes {solver_class().num_reads} by its nature; leave it out")
+            raise ValueError(f"--reads: {options.solver} makes {solver.num_reads} by its nature; leave it out")
         if "num_reads" in settings:
             raise ValueError("--reads and --set num_reads say the same; keep one")
         settings["num_reads"] = options.reads
     try:
-        solver = dataclasses.replace(chosen, **settings) if chosen else solver_class(**settings)
+        solver = dataclasses.replace(solver, **settings)
         hash(solver)
     except TypeError as error:
         raise ValueError(
@@ -80,8 +80,6 @@ def _default(field: dataclasses.Field) -> str:
 
 
 def _parse_setting(text: str, names: list[str], solver: str) -> tuple[str, Any]:
-    if solver == AUTO:
-        raise ValueError(f"--set {text}: name the solver whose setting it is by --solver")
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text}: expected NAME=VALUE")

@@ -5,7 +5,6 @@ import dataclasses
 import importlib.metadata
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from qama_jax.cli.cache import keep_programs
 from qama_jax.cli.solvers import AUTO, make_solver
 from qama_jax.problems.files import ProblemFile, read_problem
 from qama_jax.seeds import choose_seed
@@ -30,16 +30,21 @@ def solve_file(options: argparse.Namespace) -> None:
     """
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
         raise ValueError(f"--output: cannot write {options.output}; name a file in an existing folder")
-    if options.compilation_cache is not None:
-        _keep_programs(options.compilation_cache)
+    if not options.no_cache:
+        keep_programs(options.compilation_cache)
     seed = choose_seed(options.seed)
-    file = read_problem(options.file, options.format)
+    file = read_problem(options.file, options.format, graph=options.graph)
     if options.maximize and not file.maximize:
         file = file._replace(problem=type(file.problem).from_terms(file.problem.terms().negated()), maximize=True)
-    solver = make_solver(options, file.problem)
+    key = jax.random.key(seed)
     limited = options.time_limit is not None or options.target is not None
-    search_for = _search_with_limit if limited else _search_for_reads
-    found, reads = search_for(options, jax.random.key(seed), file, solver)
+    # Within limits, the search itself chooses a solver and adapts it; not with reads of one's own.
+    adapts = limited and options.solver == AUTO and options.reads is None and not options.set
+    solver = None if adapts else make_solver(options, file.problem)
+    if solver is None or limited:
+        found, reads = _search_with_limit(options, key, file, solver)
+    else:
+        found, reads = _search_for_reads(key, file, solver)
     device = jax.devices()[0]
     report = {
         "file": options.file,
@@ -61,17 +66,7 @@ def solve_file(options: argparse.Namespace) -> None:
         options.output.write_text(text + "\n", encoding="utf-8")
 
 
-def _keep_programs(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"--compilation-cache: {directory} is a file; name a folder")
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    # By default, JAX keeps only what took a second to compile; a command compiles many small programs, too.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-def _search_for_reads(
-    options: argparse.Namespace, key: jax.Array, file: ProblemFile, solver: Solver
-) -> tuple[SearchResult, np.ndarray]:
+def _search_for_reads(key: jax.Array, file: ProblemFile, solver: Solver) -> tuple[SearchResult, np.ndarray]:
     """As many reads as the solver makes.
 
     They run in calls of one size, and what the last call makes beyond that number is dropped. Up to `_READS_PER_CALL`
@@ -93,7 +88,7 @@ def _search_for_reads(
 
 
 def _search_with_limit(
-    options: argparse.Namespace, key: jax.Array, file: ProblemFile, solver: Solver
+    options: argparse.Namespace, key: jax.Array, file: ProblemFile, solver: Solver | None
 ) -> tuple[SearchResult, np.ndarray]:
     """Until time or target are reached; reads are kept where states are asked for, else the best alone."""
     target = -options.target if options.target is not None and file.maximize else options.target
@@ -105,9 +100,7 @@ def _search_with_limit(
                 reads.append(call.solution.reads)
             bar.show(call, call.run_seconds)
 
-        # With reads of its own, a search adapts nothing.
-        chosen = None if options.solver == AUTO and options.reads is None else solver
-        found = search(key, file.problem, chosen, time_limit_s=options.time_limit, target=target, on_call=on_call)
+        found = search(key, file.problem, solver, time_limit_s=options.time_limit, target=target, on_call=on_call)
     return found, np.concatenate(reads) if reads else found.bits[None]
 
 
@@ -144,7 +137,7 @@ def _result(
     best = np.argmin(energies)
     result: dict[str, Any] = {"energy": energies[best].item()}
     if file.maximize:
-        result["cut" if file.format == "rudy" else "objective"] = 0 - result["energy"]
+        result["cut" if file.is_cut else "objective"] = 0 - result["energy"]
     result["bits"] = reads[best].tolist()
     if file.labels not in (tuple(range(len(file.labels))), tuple(range(1, len(file.labels) + 1))):
         result["labels"] = list(file.labels)

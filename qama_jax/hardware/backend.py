@@ -96,11 +96,19 @@ def sample_one_by_one(backend, problems: Sequence[MachineProblem], num_reads: in
         try:
             answers.append(backend.run(problem, num_reads))
         except Exception as error:
+            remedy = "" if is_lasting(error) else "; wrap it in qama_jax.hardware.TaskRunner, which tries again"
             raise HardwareError(
                 f"{backend.name} failed on problem {index} of {len(problems)}, of {problem.num_spins} spins: "
-                f"{_describe(error)}; wrap it in qama_jax.hardware.TaskRunner, which tries again"
+                f"{_describe(error)}{remedy}"
             ) from error
     return answers
+
+
+def is_lasting(error: BaseException | None) -> bool:
+    """Whether an error comes from something that is not implemented, which no other attempt changes."""
+    while error is not None and not isinstance(error, NotImplementedError):
+        error = error.__cause__
+    return error is not None
 
 
 def check_answer(

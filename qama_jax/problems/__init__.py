@@ -18,6 +18,10 @@ tokens, and so everything that a solver or a gradient needs follows from Q (N×D
 Below N = 2D the matrix is the smaller form and is used; above, no N×N array exists, which tests make sure of by
 looking at every intermediate of the compiled layer. The selection is detached (`jax.lax.stop_gradient`), as in equation
 (6): gradients are exact where the solution is locally constant, and blind to its jumps.
+
+Problems are pytrees. Under `jax.jit`, pass one as an argument: a program that closes over it has its couplings as
+constants, compiles once for each problem instead of once for each size, and may fold them for a long time. Files become
+problems by `read_problem`; a format is one `Format` in `qama_jax.problems.formats`.
 """
 
 from qama_jax.problems.attention import AttentionHamiltonian as AttentionHamiltonian

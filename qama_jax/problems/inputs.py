@@ -1,11 +1,13 @@
 """Arguments of problems: arrays of the host and of JAX, what they must not hold, and the remedy."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from jax.experimental.sparse import JAXSparse
 from jaxtyping import Array, Float
 
 from qama_jax.problems.base import as_float_array, is_concrete
@@ -18,8 +20,14 @@ _SAFE_EXPONENTS = 0.8
 def load_array(value: Any, name: str) -> tuple[Float[Array, "..."], np.ndarray | None]:
     """An argument as an array for JAX, and the host's numbers where those are not the same.
 
-    Outside of transformations, raises `ValueError` for entries that are not finite, or too large or small for floats.
+    Raises `ValueError` for JAX's sparse matrices; outside of transformations also for entries that are not finite, or
+    too large or small for floats.
     """
+    if isinstance(value, JAXSparse):
+        raise ValueError(
+            f"{name} must be dense, or sparse in SciPy's forms, got {type(value).__name__}; pass {name}.todense(), or "
+            f"scipy.sparse.coo_array(({name}.data, {name}.indices.T), {name}.shape) of a BCOO"
+        )
     array = as_float_array(value, name) if _has_jax_arrays(value) else None
     if array is not None:
         if is_concrete(array):
@@ -66,7 +74,7 @@ def refuse_models(value: Any, name: str, cls: str) -> None:
     if isinstance(value, dict) and not scipy.sparse.issparse(value):
         make = "from_bqm(dimod.BinaryQuadraticModel.from_qubo(Q))" if cls == "Qubo" else "from_ising(h, J)"
         raise ValueError(f"{name} must be a matrix, got a dict; pass qama_jax.{cls}.{make}")
-    if hasattr(value, "vartype"):
+    if hasattr(value, "vartype") or (isinstance(value, Mapping) and not scipy.sparse.issparse(value)):
         raise ValueError(f"{name} must be a matrix, got {type(value).__name__}; pass qama_jax.{cls}.from_bqm(model)")
 
 

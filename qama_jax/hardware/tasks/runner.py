@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from qama_jax.checks import check_count, check_positive
-from qama_jax.hardware.backend import Backend, HardwareError, MachineProblem, sample_checked
+from qama_jax.hardware.backend import Backend, HardwareError, MachineProblem, is_lasting, sample_checked
 from qama_jax.hardware.callable_backend import SpinFunction, as_backend
 from qama_jax.hardware.tasks.deadline import call_within
 from qama_jax.hardware.tasks.journal import Journal, problem_hash
@@ -43,7 +43,8 @@ class TaskRunner:
     """A backend around another one, for machines whose tasks are slow, fail, or cost money.
 
     Problems that fit the machine together are packed block-diagonally into one task. A task that fails, answers
-    nothing valid, or takes too long is tried again after `backoff_s`, then twice, four times as long. Every answer is
+    nothing valid, or takes too long is tried again after `backoff_s`, then twice, four times as long; not so one that
+    raises `NotImplementedError`. Every answer is
     in the journal before anything else happens to it, also one that comes too late; a problem that is there, with the
     same seed and number of reads, is not sent again. So a run that was interrupted goes on where it was, at no cost.
     What was in flight when the program was killed has no answer, and is sent again.
@@ -153,6 +154,9 @@ class TaskRunner:
                 cause = error
                 self.stats.failed += 1
                 self._record("failed", hashes=list(task), error=str(error), **about)
+                if is_lasting(error):
+                    reason = "it is not implemented, and was not tried again"
+                    break
         else:
             reason = f"gave up after max_attempts={self.max_attempts}; raise it or timeout_s"
         message = f"{self.name}, {which}, of {num_spins} spins: {reason}"

@@ -1,43 +1,47 @@
-"""File formats, one module for each kind: bytes to terms, and back."""
+"""File formats, a module each: bytes to terms, and back.
 
-from qama_jax.problems.formats.coo import read_coo, write_coo
-from qama_jax.problems.formats.matrices import (
-    read_matrix_market,
-    read_npy,
-    read_npz,
-    write_matrix_market,
-    write_npy,
-    write_npz,
+A new one is a module with its `Format`, and its line below.
+"""
+
+from qama_jax.problems.formats.biqmac import BIQMAC
+from qama_jax.problems.formats.bqm import BQM
+from qama_jax.problems.formats.bqpjson import BQPJSON
+from qama_jax.problems.formats.coo import COO
+from qama_jax.problems.formats.csv import CSV
+from qama_jax.problems.formats.dimacs import DIMACS
+from qama_jax.problems.formats.edge_list import EDGE_LIST
+from qama_jax.problems.formats.format import Format
+from qama_jax.problems.formats.json import JSON
+from qama_jax.problems.formats.kaiwu import KAIWU
+from qama_jax.problems.formats.lp import LP
+from qama_jax.problems.formats.matrix_market import MATRIX_MARKET
+from qama_jax.problems.formats.npy import NPY
+from qama_jax.problems.formats.npz import NPZ
+from qama_jax.problems.formats.qbsolv import QBSOLV
+from qama_jax.problems.formats.qplib import QPLIB
+from qama_jax.problems.formats.qs import QS
+from qama_jax.problems.formats.qubist import QUBIST
+from qama_jax.problems.formats.rudy import RUDY
+
+_ALL = (
+    RUDY,
+    BIQMAC,
+    QS,
+    QUBIST,
+    QBSOLV,
+    COO,
+    EDGE_LIST,
+    DIMACS,
+    QPLIB,
+    LP,
+    MATRIX_MARKET,
+    NPY,
+    NPZ,
+    CSV,
+    KAIWU,
+    BQM,
+    JSON,
+    BQPJSON,
 )
-from qama_jax.problems.formats.models import read_bqm, read_json, write_bqm, write_json
-from qama_jax.problems.formats.pairs import read_biqmac, read_qs, read_rudy, write_biqmac, write_qs, write_rudy
-from qama_jax.problems.formats.qbsolv import read_qbsolv, write_qbsolv
-from qama_jax.problems.formats.qplib import read_qplib, write_qplib
 
-READERS = {
-    "rudy": read_rudy,
-    "biqmac": read_biqmac,
-    "qs": read_qs,
-    "qbsolv": read_qbsolv,
-    "coo": read_coo,
-    "qplib": read_qplib,
-    "matrix-market": read_matrix_market,
-    "npy": read_npy,
-    "npz": read_npz,
-    "bqm": read_bqm,
-    "json": read_json,
-}
-
-WRITERS = {
-    "rudy": write_rudy,
-    "biqmac": write_biqmac,
-    "qs": write_qs,
-    "qbsolv": write_qbsolv,
-    "coo": write_coo,
-    "qplib": write_qplib,
-    "matrix-market": write_matrix_market,
-    "npy": write_npy,
-    "npz": write_npz,
-    "bqm": write_bqm,
-    "json": write_json,
-}
+FORMATS: dict[str, Format] = {form.name: form for form in _ALL}

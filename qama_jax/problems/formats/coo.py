@@ -2,48 +2,46 @@
 
 import re
 
+import numpy as np
+
+from qama_jax.problems.formats.entries import check_entries, line_of_entry, read_entries
+from qama_jax.problems.formats.format import Format
 from qama_jax.problems.formats.model import Model, refuse_loss
-from qama_jax.problems.formats.text import Source, format_number, parse_number
+from qama_jax.problems.formats.text import Source, format_number
 from qama_jax.problems.terms import make_terms
 
-VARTYPE = re.compile(r"^[ \t]*#.*?vartype[:=][ \t]*(\w+)", flags=re.MULTILINE)
+_VARTYPE = re.compile(r"^[ \t]*#.*?vartype[:=][ \t]*(\w+)", flags=re.MULTILINE)
 
 
-def read_coo(source: Source) -> Model:
+def is_coo(source: Source) -> bool:
+    """Whether a comment says the kind of the variables."""
+    return source.is_text and "vartype" in source.text and _VARTYPE.search(source.text) is not None
+
+
+def _read(source: Source) -> Model:
     """Variables are the indices that occur, in order; repeated pairs are summed, as dimod does."""
-    found = VARTYPE.search(source.text())
+    found = _VARTYPE.search(source.text)
     kind = found[1] if found else None
     if kind not in ("SPIN", "BINARY"):
         raise ValueError(
             f"{source.name} does not say its variables; write `# vartype=BINARY` or `# vartype=SPIN` in its first line"
         )
-    pairs, weights = [], []
-    for number, words in source.lines():
-        where = source.where(number)
-        try:
-            row, column, weight = words
-            row, column = int(row), int(column)
-        except ValueError as error:
-            raise ValueError(f"{where}: expected `i j bias`, numbers, got {' '.join(words)[:80]!r}") from error
-        if min(row, column) < 0:
-            raise ValueError(f"{where}: {row} {column} is out of range; indices must not be negative")
-        pairs.append((row, column))
-        weights.append(parse_number(where, weight))
-    labels = sorted({index for pair in pairs for index in pair})
-    if not labels:
+    entries = read_entries(source)
+    if entries.first_bare is not None:
+        raise ValueError(f"{line_of_entry(source, entries.first_bare)}: expected `i j bias`, got no bias")
+    check_entries(source, entries, 0, None, repeats=True)
+    labels, places = np.unique(np.concatenate([entries.rows, entries.columns]), return_inverse=True)
+    if not len(labels):
         raise ValueError(f"{source.name} has no entries; it must have a line `i j bias`")
-    places = {label: place for place, label in enumerate(labels)}
-    loops = [(places[i], weight) for (i, j), weight in zip(pairs, weights, strict=True) if i == j]
-    linear = [0] * len(labels)
-    for place, weight in loops:
-        linear[place] += weight
-    couplers = [(places[i], places[j], weight) for (i, j), weight in zip(pairs, weights, strict=True) if i != j]
-    rows, columns, values = zip(*couplers, strict=True) if couplers else ((), (), ())
-    terms = make_terms(len(labels), rows, columns, values, linear, spins=kind == "SPIN")
-    return Model(terms, tuple(labels))
+    rows, columns = np.split(places, 2)
+    loops = rows == columns
+    linear = np.zeros(len(labels), object)  # as many integers may add up to one beyond int64
+    np.add.at(linear, rows[loops], entries.weights[loops])
+    pairs = rows[~loops], columns[~loops], entries.weights[~loops]
+    return Model(make_terms(len(labels), *pairs, linear, spins=kind == "SPIN"), tuple(labels.tolist()))
 
 
-def write_coo(model: Model) -> str:
+def _write(model: Model) -> str:
     """Every variable has an entry, so that none is lost."""
     terms = model.terms
     labels = model.labels
@@ -53,3 +51,6 @@ def write_coo(model: Model) -> str:
     entries = zip(terms.rows.tolist(), terms.columns.tolist(), terms.values.tolist(), strict=True)
     lines += [f"{labels[i]} {labels[j]} {format_number(w)}" for i, j, w in entries]
     return "\n".join([f"# vartype={'SPIN' if terms.spins else 'BINARY'}", *lines]) + "\n"
+
+
+COO = Format("coo", _read, is_coo, _write, labels=True)

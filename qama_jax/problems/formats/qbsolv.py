@@ -1,49 +1,58 @@
-"""The format of qbsolv, `p qubo 0 n nodes couplers`: QUBO with indices from 0."""
+"""QUBO in the format of qbsolv: `p qubo 0 n nodes couplers`, then `i i w` and `i j w`, indices from 0."""
 
+import numpy as np
+
+from qama_jax.problems.formats.entries import check_entries, line_of_entry, read_entries
+from qama_jax.problems.formats.format import Format
 from qama_jax.problems.formats.model import Model, refuse_loss
 from qama_jax.problems.formats.text import Source, format_number, parse_number
 from qama_jax.problems.terms import make_terms
 
 
-def read_qbsolv(source: Source) -> Model:
-    """The energy `Σ_i w_ii x_i + Σ_{i<j} w_ij x_i x_j`."""
-    lines = source.lines(comment="c")
-    if not lines:
-        raise ValueError(f"{source.name} is empty; its first line must be `p qubo 0 n nodes couplers`")
-    (number, header), *body = lines
+def _detect(source: Source) -> bool:
+    return source.first_words("c")[:2] == ["p", "qubo"]
+
+
+def _read(source: Source) -> Model:
+    """The energy `Σ_i w_ii x_i + Σ_{i<j} w_ij x_i x_j`; with the scale and offset of bqpjson's comments."""
+    number, header = next(source.lines("c"), (1, []))
     try:
         size, nodes, couplers = (int(word) for word in header[3:])
         if header[:2] != ["p", "qubo"] or min(size - 1, nodes, couplers) < 0:
             raise ValueError
     except ValueError as error:
+        got = " ".join(header)[:80]
+        raise ValueError(f"{source.where(number)}: expected `p qubo 0 n nodes couplers`, got {got!r}") from error
+    entries = read_entries(source, number, "c")
+    rows, columns, weights, first_bare = entries
+    if first_bare is not None:
+        raise ValueError(f"{line_of_entry(source, first_bare, number, 'c')}: expected `i j w`, numbers, got no weight")
+    if len(rows) != nodes + couplers:
         raise ValueError(
-            f"{source.where(number)}: expected `p qubo 0 n nodes couplers`, got {' '.join(header)[:80]!r}"
-        ) from error
-    if len(body) != nodes + couplers:
-        raise ValueError(
-            f"{source.name} has {len(body)} entries, {nodes} nodes and {couplers} couplers are announced; it is "
+            f"{source.name} has {len(rows)} entries, {nodes} nodes and {couplers} couplers are announced; it is "
             "truncated, or correct the counts"
         )
-    entries: dict[tuple[int, int], int | float] = {}
-    for index, (number, words) in enumerate(body):
-        where = source.where(number)
-        try:
-            row, column = sorted(int(word) for word in words[:2])
-            (weight,) = words[2:]
-        except ValueError as error:
-            raise ValueError(f"{where}: expected `i j w`, numbers, got {' '.join(words)[:80]!r}") from error
-        if not 0 <= row <= column < size:
-            raise ValueError(f"{where}: {row} {column} is out of range; indices must be between 0 and {size - 1}")
-        if (row == column) != (index < nodes):
-            raise ValueError(f"{where}: nodes `i i w` come first, {nodes} of them, then couplers of two nodes")
-        if (row, column) in entries:
-            raise ValueError(f"{where}: {row} {column} is there for the second time; list each pair once")
-        entries[row, column] = parse_number(where, weight)
-    rows, columns = [pair[0] for pair in entries], [pair[1] for pair in entries]
-    return Model(make_terms(size, rows, columns, list(entries.values()), spins=False), tuple(range(size)))
+    check_entries(source, entries, 0, size - 1, number, "c")
+    misplaced = (rows == columns) != (np.arange(len(rows)) < nodes)
+    if misplaced.any():
+        where = line_of_entry(source, int(np.argmax(misplaced)), number, "c")
+        raise ValueError(f"{where}: nodes `i i w` come first, {nodes} of them, then couplers of two nodes")
+    scale, offset = _named_number(source, "scale", 1), _named_number(source, "offset", 0)
+    weights = weights if scale == 1 else scale * weights.astype(object)
+    terms = make_terms(size, rows, columns, weights, None, scale * offset, spins=False)
+    return Model(terms, tuple(range(size)))
 
 
-def write_qbsolv(model: Model) -> str:
+def _named_number(source: Source, name: str, default: int) -> int | float:
+    """The number of a comment `c name : number`, an integer where it is whole."""
+    for number, words in source.comments("c") if name in source.text else ():
+        if words[:2] == [name, ":"]:
+            value = parse_number(source.where(number), " ".join(words[2:]))
+            return int(value) if float(value).is_integer() else value
+    return default
+
+
+def _write(model: Model) -> str:
     """Nodes, then couplers."""
     terms = model.terms.to_bits()
     refuse_loss("qbsolv", offset=terms.offset != 0)
@@ -51,3 +60,6 @@ def write_qbsolv(model: Model) -> str:
     entries = zip(terms.rows.tolist(), terms.columns.tolist(), terms.values.tolist(), strict=True)
     couplers = [f"{i} {j} {format_number(w)}" for i, j, w in entries]
     return "\n".join([f"p qubo 0 {terms.size} {len(nodes)} {len(couplers)}", *nodes, *couplers]) + "\n"
+
+
+QBSOLV = Format("qbsolv", _read, _detect, _write)
