@@ -481,7 +481,6 @@ MUTATIONS = {
         ("first = chunk * jnp.arange(len(selection.indices))", "first = 0 * jnp.arange(len(selection.indices))"),
         ("(distance >= 0) &", "(distance >= -1) &"),
         ("(distance <= readout.radius)", "(distance < readout.radius)"),
-        ("& (near_segment > 0)[:, :, None]", ""),
         ("(segment[..., None] == near_segment[:, :, None])", "(segment[..., None] >= near_segment[:, :, None])"),
         ("jax.lax.cummax(jnp.max(segment[0], axis=1))", "jnp.max(segment[0], axis=1)"),
         ("memory.indices[:, :, None] > readout.radius", "memory.indices[:, :, None] >= readout.radius"),
