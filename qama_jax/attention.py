@@ -28,7 +28,8 @@ class AttentionDiagnostics(NamedTuple):
     """What the annealer selected, detached.
 
     `qama_jax.analysis` computes from `bits` how much each head selects (`selection_density`), what heads have in
-    common (`head_overlap`) and how many heads select a token (`heads_per_token`), under `jax.jit` too.
+    common (`head_overlap`) and how many heads select a token (`heads_per_token`), under `jax.jit` too. With
+    `MemoryReadout`, whose problems are chunks, these are a last axis of the batch, and N is the length of a chunk.
 
     Attributes:
       bits: int8 [*batch, H, N], 1 where a head selects a token.
@@ -198,7 +199,7 @@ def qama_attention(
 
     Under `jax.export`, N may be symbolic where constraints settle what depends on it, the form of the couplings and the
     steps of the default solver: `n >= 192` and `n > 2 D`, or else `n <= 2 D`; with `WindowReadout`, also whether n is
-    above `2 (3 r + k)`, and with `SelectedKeysReadout` above `2 k`.
+    above `2 (3 r + k)`, and with `SelectedKeysReadout` above `2 k`. With `MemoryReadout`, N must be a number.
 
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.

@@ -505,7 +505,6 @@ MUTATIONS = {
     "layers/decoding.py": [
         ("index % chunk, axis=-3", "0, axis=-3"),
         ("(index + 1) % chunk == 0", "index % chunk == 0"),
-        (" & (position >= 0)", ""),
         ("index - position <= readout.radius", "index - position < readout.radius"),
         ("(index - cache.remembered_positions > readout.radius)", "(index > readout.radius)"),
         (" + cache.remembered_log_gates", ""),

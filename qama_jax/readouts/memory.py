@@ -29,7 +29,7 @@ class MemoryReadout:
     If causal, the window of a token is itself and the r before it. Of the remembered keys of finished chunks that lie
     outside of its window it sees those of largest gate, at most `memory_size`. A chunk is finished with its last token,
     and tokens of the same chunk see each other through the window alone. So nothing depends on what comes later, and
-    a decoder keeps a window and a memory of fixed size; see `qama_jax.readouts.MemoryCache`.
+    a decoder keeps a window and a memory of fixed size, however long the text.
 
     If not, the window has r tokens on either side, and every token sees the same `memory_size` keys, those of largest
     gate of all chunks. With one chunk this is `WindowReadout`.
