@@ -35,6 +35,7 @@ and nothing is sent but gradients. Of one long sequence, every device has its ow
 | `EnergyReadout`, `LinearReadout` | sums over the tokens: H·D numbers a step of the solver, H·D·D a few times |
 | `SelectedKeysReadout` | also the fields, H numbers a token, among which the strongest are found, and the keys found |
 | `WindowReadout` | also the edges of the windows |
+| `MemoryReadout` | the edges of the windows, and the gates and the keys that each chunk remembers |
 
 No token is gathered, and with the first two nothing depends on their number (tested with eight devices).
 
@@ -114,6 +115,8 @@ __all__ = [
     "IterativeSolver",
     "LinearReadout",
     "MeanFieldAnnealing",
+    "MemoryReadout",
+    "MixedReadout",
     "ParallelTempering",
     "PathIntegralAnnealing",
     "Problem",

@@ -27,7 +27,8 @@ class AttentionDiagnostics(NamedTuple):
     """What the annealer selected, detached.
 
     `qama_jax.analysis` computes from `bits` how much each head selects (`selection_density`), what heads have in
-    common (`head_overlap`) and how many heads select a token (`heads_per_token`), under `jax.jit` too.
+    common (`head_overlap`) and how many heads select a token (`heads_per_token`), under `jax.jit` too. With
+    `MemoryReadout`, whose problems are chunks, these are a last axis of the batch, and N is the length of a chunk.
 
     Attributes:
       bits: int8 [*batch, H, N], 1 where a head selects a token.
@@ -213,6 +214,7 @@ def qama_attention(
     of windows, and the 60 steps of the default solver that short sequences need. Where constraints settle it, the
     program is that of the length: of long sequences, in 20 steps, for `n >= 192`; with matrices for `n <= 2 D`; of all
     pairs for `n <= 2 (3 r + k)` with `WindowReadout`, and for `m <= 2 k` with `SelectedKeysReadout`.
+    With `MemoryReadout`, N must be a number.
 
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.

@@ -11,7 +11,7 @@ from flax import nnx
 _Path = tuple[str, ...]
 
 # Softmax attention has neither W_ε nor weights of branches: what a checkpoint lacks stays as it was initialised.
-_OF_QAMA_ALONE = (("qubo", "importance"), ("mix",))
+_IMPORTANCE, _MIX = ("qubo", "importance"), "mix"
 
 # Linen names a layer that has no name after its class, and a number.
 _UNNAMED_LAYER = re.compile(r".+(_\d+)")
@@ -48,7 +48,7 @@ def load_softmax(target: Any, source: Any) -> Any:
     """
     leaves, structure = _flatten(target)
     available = {path: leaf for path, leaf in _flatten(source)[0] if not isinstance(leaf, nnx.RngState)}
-    layers, unclear = _find_layers([path for path, _ in leaves], list(available))
+    layers, unclear = _find_layers([path for path, _ in leaves if path[-1] != _MIX], list(available))
     loaded, used, problems = [], set(), []
     for path, fresh in leaves:
         origin = (*layers.get(path[:-2], path[:-2]), *path[-2:])
@@ -56,7 +56,7 @@ def load_softmax(target: Any, source: Any) -> Any:
         if isinstance(fresh, nnx.RngState):
             pass
         elif origin not in available:
-            if not any(path[-len(end) :] == end for end in _OF_QAMA_ALONE):
+            if path[-2:] != _IMPORTANCE and path[-1] != _MIX:
                 problems.append(f"{'/'.join(path)} is missing in source")
         elif jnp.shape(available[origin]) != jnp.shape(fresh):
             problems.append(

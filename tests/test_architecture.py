@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "qama_jax"
 
 # From the ground up; a room knows those below its own floor. Rooms of one floor do not know each other.
 FLOORS = (
-    {"batching", "checks", "checkpoint", "seeds"},
+    {"batching", "checks", "checkpoint", "lengths", "seeds"},
     {"problems"},
     {"sampling", "analysis"},
     {"solvers"},

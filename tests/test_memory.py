@@ -23,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("strict")
 HEADS, HEAD_DIM, TOKENS = 3, 4, 23
 BETA = 2.0
 READOUT = MemoryReadout(chunk_size=5, radius=6, num_keys=2, memory_size=3, beta=BETA)
-# Tokens 1 and 2 and the whole third chunk are hidden; three sequences, the second of which starts within a chunk.
-HIDDEN = np.isin(np.arange(TOKENS), [1, 2, *range(10, 15)])
-SEGMENTS = np.where(HIDDEN, 0, np.array([3] * 7 + [8] * 10 + [20] * 6))
+# Tokens 1 and 2 and the whole second chunk are hidden; of three sequences, the second starts within the third chunk.
+HIDDEN = np.isin(np.arange(TOKENS), [1, 2, *range(5, 10)])
+SEGMENTS = np.where(HIDDEN, 0, np.array([3] * 12 + [8] * 10 + [20]))
 SHORT = dataclasses.replace(READOUT, radius=4)  # the shortest window that covers a chunk
 CASES = {
     "no mask": (READOUT, None),

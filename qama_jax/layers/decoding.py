@@ -140,7 +140,7 @@ def _attend(cache: MemoryCache, query: Float[Array, "1 heads head_dim"], readout
     heads, head_dim = query.shape[1:]
     query = query[0] * head_dim**-0.5
     position = index - (index - jnp.arange(slots)) % slots
-    near_seen = cache.cached_valid & (position >= 0) & (index - position <= readout.radius)
+    near_seen = cache.cached_valid & (index - position <= readout.radius)
     distant = (cache.remembered_positions >= 0) & (index - cache.remembered_positions > readout.radius)
     far_seen = recalled(distant, readout.memory_size)
 

@@ -110,11 +110,12 @@ def key_padding(
         )
     elif not separable.all():
         raise ValueError(f"mask of shape {mask.shape} differs between heads or queries; {_NO_MORE_THAN_PADDING}")
-    if asking is not None and queries == keys:
+    visible_keys = jnp.broadcast_to(visible, (*batch, keys))
+    if asking is None or by_key or shape[-2] != queries:
+        return KeyPadding(visible_keys, None, honoured)
+    if queries == keys:
         asking = xp.where(asking.all(axis=-1, keepdims=True), visible, asking)
-    by_query = asking is not None and shape[-2] == queries and not by_key
-    asking = jnp.broadcast_to(asking, (*batch, queries)) if by_query else None
-    return KeyPadding(jnp.broadcast_to(visible, (*batch, keys)), asking, honoured)
+    return KeyPadding(visible_keys, jnp.broadcast_to(asking, (*batch, queries)), honoured)
 
 
 def _separate(mask: Bool[Any, "*batch #heads #queries #keys"]) -> tuple[Bool[Any, "..."], ...]:

@@ -29,7 +29,7 @@ class MemoryReadout:
     If causal, the window of a token is itself and the r before it. Of the remembered keys of finished chunks that lie
     outside of its window it sees those of largest gate, at most `memory_size`. A chunk is finished with its last token,
     and tokens of the same chunk see each other through the window alone. So nothing depends on what comes later, and
-    a decoder keeps a window and a memory of fixed size; see `qama_jax.readouts.MemoryCache`.
+    a decoder keeps a window and a memory of fixed size, however long the text.
 
     If not, the window has r tokens on either side, and every token sees the same `memory_size` keys, those of largest
     gate of all chunks. With one chunk this is `WindowReadout`.
@@ -157,15 +157,16 @@ def _attend_causally(
     near_key, near_value, near_segment = (with_chunks_before(x) for x in (in_blocks(key), in_blocks(value), segment))
     distance = jnp.arange(before * chunk, (before + 1) * chunk)[:, None] - jnp.arange((before + 1) * chunk)[None]
     in_window = ((distance >= 0) & (distance <= readout.radius))[None, None]
-    near_seen = in_window & (segment[..., None] == near_segment[:, :, None]) & (near_segment > 0)[:, :, None]
+    near_seen = in_window & (segment[..., None] == near_segment[:, :, None])
 
     # What is remembered of a chunk belongs to its last segment.
     last = jax.lax.cummax(jnp.max(segment[0], axis=1))
     owner = jnp.pad(last[:-1], (1, 0))[None, :, None]
     slots, exists = _memories(remembered.strength, last, tokens // chunk, readout.capacity)
     memory = Selection(*(leaf.reshape(slots.shape) for leaf in remembered.take(slots.reshape(heads, -1))))
+    # First the remembered keys, which are few, then each chunk's of these: devices that share a sequence send few.
     far_key, far_value = (
-        jnp.take_along_axis(x, memory.indices.reshape(heads, -1, 1), axis=1).reshape(*slots.shape, head_dim)
+        _rows(_rows(x, remembered.indices), slots.reshape(heads, -1)).reshape(*slots.shape, head_dim)
         for x in (key, value)
     )
     position = jnp.arange(blocks * chunk).reshape(1, blocks, chunk, 1)
@@ -180,6 +181,10 @@ def _attend_causally(
     features = jnp.einsum("hbnm,hbmd->hbnd", weights[..., : near.shape[-1]], near_value)
     features = features + jnp.einsum("hbnm,hbmd->hbnd", weights[..., near.shape[-1] :], far_value)
     return jnp.swapaxes(features.reshape(heads, blocks * chunk, head_dim)[:, :tokens], 0, 1)
+
+
+def _rows(x: Float[Array, "heads tokens head_dim"], indices: Int[Array, "heads n"]) -> Float[Array, "heads n head_dim"]:
+    return jnp.take_along_axis(x, indices[..., None], axis=1)
 
 
 def _memories(
