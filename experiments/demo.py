@@ -29,7 +29,7 @@ _ARMS = {
     "importance": ("control: 2 keys of largest importance", [*_KEYS, "--selection", "importance"]),
     "qama": ("QAMA: 2 annealed keys per head", _KEYS),
 }
-_TASK = ["--dataset", "digit_groups", "--depth", "1", "--num-heads", "2", "--batch-size", "32"]
+_TASK = ["--dataset", "digit_groups", "--depth", "1", "--num-heads", "4", "--batch-size", "32"]
 
 
 def main() -> None:

@@ -515,7 +515,7 @@ MUTATIONS = {
         ("query * query.shape[-1] ** -0.5, key", "query, key"),
         ("attention_weights(logits + bias", "attention_weights(logits - bias"),
         (
-            "jnp.where(selected, jax.lax.stop_gradient(gates), -jnp.inf)",
+            "jnp.where(selected | nothing & visible, jax.lax.stop_gradient(gates), -jnp.inf)",
             "jnp.where(selected, -jax.lax.stop_gradient(gates), -jnp.inf)",
         ),
         ("& self.exists[..., None]\n", "\n"),

@@ -64,7 +64,7 @@ CASES = {
         "digit_groups",
         "Groups of digits",
         WindowReadout(radius=3, num_keys=2),
-        {"patch_size": 8, "num_heads": 2, "solver": None},
+        {"patch_size": 8, "num_heads": 4, "solver": None},
         {"batch_size": 32, "learning_rate": 2e-3},
     ),
 }
