@@ -164,6 +164,21 @@ def test_later_tokens_do_not_exist():
     assert all(np.any(gradient[0]) for gradient in gradients)  # a key that is remembered
 
 
+def test_padding_might_be_anything():
+    """Neither features nor gradients of the others see how large it is, and all are finite."""
+    *tensors, importance = (jnp.asarray(a, jnp.float32) for a in draw())
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+    def evaluate(query, key, value):
+        features, _ = functional(READOUT, query, key, value, importance, mask=jnp.asarray(~HIDDEN))
+        return jnp.sum(jnp.sin(features[~HIDDEN])), features[~HIDDEN]
+
+    results = [evaluate(*(jnp.where(HIDDEN[:, None, None], filler, x) for x in tensors)) for filler in (0.0, 1e30)]
+    for clean, filled in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(filled, clean, atol=1e-6)
+
+
 def test_no_array_of_pairs():
     """Forward and backward, nothing has tokens × tokens elements, and memory is linear."""
     sizes = []

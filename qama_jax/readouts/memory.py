@@ -157,7 +157,8 @@ def _attend_causally(
     near_key, near_value, near_segment = (with_chunks_before(x) for x in (in_blocks(key), in_blocks(value), segment))
     distance = jnp.arange(before * chunk, (before + 1) * chunk)[:, None] - jnp.arange((before + 1) * chunk)[None]
     in_window = ((distance >= 0) & (distance <= readout.radius))[None, None]
-    near_seen = in_window & (segment[..., None] == near_segment[:, :, None])
+    # Hidden queries see nothing, rather than hidden keys, which may be so large that products overflow.
+    near_seen = in_window & (segment[..., None] == near_segment[:, :, None]) & (near_segment > 0)[:, :, None]
 
     # What is remembered of a chunk belongs to its last segment.
     last = jax.lax.cummax(jnp.max(segment[0], axis=1))
