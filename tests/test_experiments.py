@@ -1,3 +1,4 @@
+import functools
 import json
 import socket
 import time
@@ -18,10 +19,11 @@ from experiments.figures import (
     draw_energies,
     draw_flips,
     draw_head_masks,
+    draw_read_tokens,
     draw_roc,
     draw_variation,
 )
-from experiments.look import hamiltonians, look_inside
+from experiments.look import hamiltonians, keys_read, look_inside
 from experiments.models.controls import FixedSelection, RandomSelection, UncoupledReadout
 from experiments.models.linear_attention import linear_attention
 from experiments.models.positions import grid_positions
@@ -246,6 +248,17 @@ def test_look_inside_sees_what_the_layer_does():
     np.testing.assert_allclose(look.flipped[1, 3], problem.energy(flipped), rtol=1e-5)
 
 
+def test_keys_read_are_those_of_any_weight():
+    model = make_model(functools.partial(QAMAAttention, readout=SelectedKeysReadout(3)))
+    image = np.random.default_rng(0).uniform(size=(8, 8, 1)).astype(np.float32)
+    _, intermediates = nnx.capture(model, nnx.Intermediate)(image[None], deterministic=True, sow=True)
+    sown = {path[-1]: leaf.get_value()[0] for path, leaf in nnx.to_flat_state(intermediates) if path[1] == 1}
+    read = keys_read(model, image)
+    weighed = np.asarray(sown["attention_weights"][0]).any(axis=1)
+    for head, keys in enumerate(read):
+        np.testing.assert_array_equal(np.sort(keys), np.flatnonzero(weighed[head]))
+
+
 def test_figures(tmp_path):
     model = make_model(QAMAAttention)
     image = np.asarray(jax.random.uniform(jax.random.key(0), (8, 8, 1)))
@@ -253,6 +266,8 @@ def test_figures(tmp_path):
     draw_head_masks(tmp_path / "masks.png", 255 * image, look.bits, model.grid)
     draw_energies(tmp_path / "energies.png", look, model.grid)
     draw_flips(tmp_path / "flips.png", look)
+    pair = np.repeat(255 * image, 2, axis=2)
+    draw_read_tokens(tmp_path / "tokens.png", pair, np.array([[0, 3], [3, 5]]), np.arange(16) < 4, model.grid, 2)
     curve = {"auc": 0.75, "false_positive_rate": [0.0, 0.5, 1.0], "true_positive_rate": [0.0, 1.0, 1.0]}
     draw_roc(tmp_path / "roc.png", {"imdb": {"softmax": curve, "qama": curve}, "sst2": {"qama": curve}})
     panel = {"softmax": Curve([1, 2], [[60.0, 61.0], [62.0]]), "softmax, paper": Curve([1, 2], [[59.0], [60.0]])}
@@ -261,5 +276,5 @@ def test_figures(tmp_path):
     arm = {"exponent": 1.0, "memory_exponent": 1.0, "temporary_bytes": lengths}
     arm["seconds"] = {tokens: {"median_s": value} for tokens, value in lengths.items()}
     draw_costs(tmp_path / "costs.png", {"lengths": [1024, 4096], "arms": {"qama": arm}})
-    for name in ("masks.png", "energies.png", "flips.png", "roc.png", "variation.png", "costs.png"):
+    for name in ("masks.png", "energies.png", "flips.png", "tokens.png", "roc.png", "variation.png", "costs.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
