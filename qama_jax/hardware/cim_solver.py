@@ -32,14 +32,14 @@ class CimSolver:
 
     Args:
       backend: a `qama_jax.hardware` backend, or a function `(couplings, biases, num_reads) -> spins`.
-      num_reads: reads a problem; of more rows that the machine gives, those of lowest energy as sent.
+      num_reads: reads per problem. If the machine gives more rows, those of lowest energy, as sent, are kept.
 
     Info: `solve_seconds` and `host_seconds`, scalars: the wall time of the backend, and that of the whole host call,
       over the batch, divided by its size.
 
     Raises:
-      ValueError: if `backend` is none, `num_reads` is out of range, a problem does not fit the machine, or from a
-        warm start.
+      ValueError: if `backend` is not a backend, `num_reads` is out of range, a problem does not fit the machine, or
+        the solver is given a warm start.
       jax.errors.JaxRuntimeError: when the result is used, with the text of the `HardwareError` that names the
         backend, the problem and the remedy, where the machine failed.
 

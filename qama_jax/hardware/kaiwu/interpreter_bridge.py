@@ -27,7 +27,7 @@ class InterpreterBridge:
 
     Args:
       python: the other interpreter.
-      settings: of `make_kaiwu_optimizer`, and `checkpoint_dir`; what JSON can hold, and no credentials.
+      settings: those of `make_kaiwu_optimizer`, and `checkpoint_dir`; only what JSON can hold, and no credentials.
       timeout_s: seconds after which the process is killed.
       script: what it runs; by default one that makes a `kaiwu.cim.CIMOptimizer` and waits for its answer.
 

@@ -17,7 +17,7 @@ class Shape(NamedTuple):
 
     Attributes:
       says: the format that a comment or the suffix of the file's name says; None if they say none.
-      is_damaged: whether the header or a line below it is none; then nothing else is known.
+      is_damaged: whether the header or a line below it cannot be read; then nothing else is known.
       has_loops: whether there is an entry `i i w`.
       fits_zero: whether all indices are from 0 to n - 1.
       has_zero: whether 0 is among them.

@@ -33,7 +33,7 @@ def read_entries(source: Source, after: int = 0, comment: str = "#") -> Entries:
     """The entries below a line, `i j` or `i j w` each, indices being any integers.
 
     Raises:
-      ValueError: if a line is none.
+      ValueError: if a line is not an entry.
     """
     return _read_uniform(source, after, comment) or _read_line_by_line(source, after, comment)
 
