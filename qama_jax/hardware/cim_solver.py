@@ -120,7 +120,7 @@ class _HostCall:
         return spins.reshape(*batch, self.num_reads, slots), solve_seconds, host_seconds
 
     def _check_threads(self, num_bytes: int) -> None:
-        """With one thread, which is this one, JAX would wait forever for the copy of a large argument."""
+        """Raises where this is JAX's only thread, in which it would wait forever for the copy of a large argument."""
         one_core = len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1
         if one_core and "NPROC" not in os.environ and num_bytes >= _COPIED_INLINE_BYTES:
             raise HardwareError(

@@ -229,7 +229,7 @@ def attention_hamiltonian(
 
 @functools.partial(jax.jit, inline=True)
 def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> AttentionHamiltonian:
-    """With `mask` that of the queries, whose bits the problem has."""
+    """The Hamiltonian whose bits are those of the queries; `mask` is the mask of the queries."""
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))

@@ -22,7 +22,7 @@ def _load(source: Source) -> Any:
 
 
 def _write(model: Model) -> bytes:
-    """In as many digits as a float has."""
+    """The content of a file, with as many digits as a float has."""
     stream = io.BytesIO()
     scipy.io.mmwrite(stream, upper_triangle("matrix-market", model), precision=17, symmetry="general")
     return stream.getvalue()
