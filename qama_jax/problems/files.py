@@ -203,5 +203,5 @@ def _load(path: str | os.PathLike[str]) -> Source:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError) as error:
-            raise ValueError(f"{name} is no complete gzip file: {error}; fetch it again") from error
+            raise ValueError(f"{name} is not a complete gzip file: {error}; fetch it again") from error
     return Source(name, data)

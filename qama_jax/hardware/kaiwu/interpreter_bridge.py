@@ -70,7 +70,7 @@ class InterpreterBridge:
             try:
                 return np.load(spins, allow_pickle=False)
             except ValueError as error:
-                raise self._error(f"wrote a spins.npy that is no array: {error}", directory / "stderr") from error
+                raise self._error(f"wrote a spins.npy that is not an array: {error}", directory / "stderr") from error
 
     def _run(self, command: list[str], stderr: Path) -> None:
         # To a file: a pipe would be waited for as long as any descendant of a killed process holds it.

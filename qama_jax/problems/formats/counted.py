@@ -93,7 +93,7 @@ def read_counted(source: Source, first: int, *, weights: bool) -> tuple[int, np.
         )
     if len(entries.rows) > count:
         raise ValueError(
-            f"{line_of_entry(source, count, header)}: an entry more than the {count} of line {header}; correct the "
+            f"{line_of_entry(source, count, header)}: one entry more than the {count} of line {header}; correct the "
             "count there"
         )
     check_entries(source, entries, first, first + size - 1, header)

@@ -69,7 +69,7 @@ def check_entries(
     if same.any():
         index = int(np.min(order[1:][same]))
         where, pair = line_of_entry(source, index, after, comment), f"{entries.rows[index]} {entries.columns[index]}"
-        raise ValueError(f"{where}: {pair} is there for the second time; list each pair once")
+        raise ValueError(f"{where}: {pair} is listed a second time; list each pair once")
 
 
 def _read_uniform(source: Source, after: int, comment: str) -> Entries | None:

@@ -18,7 +18,7 @@ def _load(source: Source) -> Any:
     try:
         return scipy.io.mmread(io.BytesIO(source.data.removeprefix(_BYTE_ORDER_MARK)))
     except (ValueError, OverflowError, TypeError) as error:
-        raise ValueError(f"{source.name} is no matrix in MatrixMarket's format: {error}") from error
+        raise ValueError(f"{source.name} is not a matrix in MatrixMarket's format: {error}") from error
 
 
 def _write(model: Model) -> bytes:

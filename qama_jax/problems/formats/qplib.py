@@ -85,7 +85,7 @@ def _read(source: Source) -> Model:
         where, indices, word = records.entry(2, size)
         pair = min(indices), max(indices)
         if pair in entries:
-            raise ValueError(f"{where}: {indices[0] + 1} {indices[1] + 1} is there for the second time; list it once")
+            raise ValueError(f"{where}: {indices[0] + 1} {indices[1] + 1} is listed a second time; list it once")
         entries[pair] = parse_number(where, word)
     linear = [records.number()] * size
     for _ in range(records.count()):
