@@ -3,7 +3,7 @@
 Three stages make the attention of QAMA. `QuboConstruction` turns queries, keys and values into the energy of a
 selection of tokens by heads, the `AttentionHamiltonian`; `Annealer` finds a selection of low energy, detached from
 gradients; `EnergyDistribution`, or another read-out, makes features of it. `QAMAAttention` is all three behind the
-interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the same in Linen.
+interface of `flax.nnx.MultiHeadAttention`, and `qama_jax.linen.QAMAAttention` is the same layer in Linen.
 
 | | names |
 |---|---|
@@ -12,15 +12,15 @@ interface of `flax.nnx.MultiHeadAttention`, `qama_jax.linen.QAMAAttention` the s
 | read-outs | of energies `EnergyReadout`; protocol `Readout` |
 | | of values `MixedReadout`, `WindowReadout`, `MemoryReadout`, `SelectedKeysReadout`, `LinearReadout` |
 | problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse, and their `FixedProblem`; protocol `Problem` |
-| batches | `stack_problems` makes one of problems of different sizes |
+| batches | `stack_problems` makes one batch of problems of different sizes |
 | files | `read_problem`, `write_problem`, `ProblemFile`; deprecated: `read_rudy`, `read_biqmac` |
 | solving | `solve`, `Solution`; `search`, `SearchResult`, with limits; `auto_solver`; `Solver`, `IterativeSolver` |
 | dynamics | `SimulatedBifurcation`, `MeanFieldAnnealing`, `CoherentIsingMachine` |
 | sampling | `SimulatedAnnealing`, `IteratedAnnealing`, `ParallelTempering`, `PathIntegralAnnealing`, `BlockGibbs` |
 | others | `SteepestDescent`, `Exhaustive`; `CimSolver` for machines; `qama_jax.dimod.DimodSampler` for dimod |
 
-**Many devices** need no other code, as JAX spreads arrays over a mesh. Of a batch, every device has its own problems
-and nothing is sent but gradients. Of one long sequence, every device has its own tokens:
+**Many devices** need no other code, because JAX spreads arrays over a mesh. With a batch, every device has its own
+problems, and only gradients are sent. With one long sequence, every device has its own tokens:
 
 >>> import jax, numpy as np, qama_jax
 >>> from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -32,16 +32,17 @@ and nothing is sent but gradients. Of one long sequence, every device has its ow
 
 | read-out | what devices send each other for one sequence |
 |---|---|
-| `EnergyReadout`, `LinearReadout` | sums over the tokens: H·D numbers a step of the solver, H·D·D a few times |
-| `SelectedKeysReadout` | also the fields, H numbers a token, among which the strongest are found, and the keys found |
+| `EnergyReadout`, `LinearReadout` | sums over the tokens: H·D numbers per step of the solver, H·D·D a few times |
+| `SelectedKeysReadout` | also the fields, H numbers per token, to find the strongest keys, and then those keys |
 | `WindowReadout` | also the edges of the windows |
 | `MemoryReadout` | the edges of the windows, and the gates and the keys that each chunk remembers |
 
-No token is gathered, and with the first two nothing depends on their number (tested with eight devices).
+The tokens are never gathered, and with the first two read-outs nothing that is sent depends on their number (tested
+with eight devices).
 
-Guides: `qama_jax.solvers` says which solver to choose and how to write one, `qama_jax.readouts` the same of read-outs,
-`qama_jax.problems` why all of it is linear, `qama_jax.hardware` how to run on a machine, `qama_jax.analysis` how to
-judge what a solver finds.
+Guides: `qama_jax.solvers` says which solver to choose and how to write one. `qama_jax.readouts` does the same for
+read-outs. `qama_jax.problems` explains why all of it is linear, `qama_jax.hardware` how to run on a machine, and
+`qama_jax.analysis` how to judge what a solver finds.
 """
 
 import warnings
@@ -154,7 +155,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Names of before, for one version."""
+    """Former names, kept for one version."""
     if name != "distribute_energy":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from qama_jax.readouts.distribution import distribute_energy

@@ -159,7 +159,7 @@ def run_stages(
     dropout: Dropout | None = None,
     mix: Float[Array, "heads"] | None = None,
 ) -> tuple[Float[Array, "*batch tokens heads head_dim"], AttentionHamiltonian, Solution]:
-    """The three stages after each other.
+    """The three stages, one after another.
 
     Args:
       query, key, value, importance: see `qama_attention`.
@@ -168,8 +168,8 @@ def run_stages(
       build: the first stage, from query, key, value and the visible keys.
       anneal: the second.
       readout: the third.
-      dropout: of the read-out.
-      mix: of a `MixingReadout`.
+      dropout: the dropout of the read-out.
+      mix: the weights of a `MixingReadout`.
 
     Returns:
       Features [*batch, N, H, D], the Hamiltonians, and their solutions.
@@ -212,8 +212,8 @@ def qama_attention(
 
     Under `jax.export`, N may be symbolic: one program then serves all lengths, with couplings by their factors, blocks
     of windows, and the 60 steps of the default solver that short sequences need. Where constraints settle it, the
-    program is that of the length: of long sequences, in 20 steps, for `n >= 192`; with matrices for `n <= 2 D`; of all
-    pairs for `n <= 2 (3 r + k)` with `WindowReadout`, and for `m <= 2 k` with `SelectedKeysReadout`.
+    program suits the length: it has the 20 steps of long sequences for `n >= 192`, matrices for `n <= 2 D`, and all
+    pairs for `n <= 2 (3 r + k)` with `WindowReadout` or for `m <= 2 k` with `SelectedKeysReadout`.
     With `MemoryReadout`, N must be a number.
 
     Args:
@@ -226,10 +226,11 @@ def qama_attention(
       solver: minimises the Hamiltonian; no gradient reaches it.
       readout: makes features of the selection; see `qama_jax.readouts`.
       mask: bool [*batch, M], true for visible keys; the others influence nothing. Where M = N, a hidden key is a
-        padded token, of which the query and the value are hidden too: with `EnergyReadout` its features are 0; the
+        padded token, whose query and value are hidden too: with `EnergyReadout` its features are 0; the
         features of other read-outs at such a token mean nothing, as in softmax attention.
-      query_mask: bool [*batch, N], false for queries that ask nothing, as padded ones in cross-attention: they have no
-        part in the selection, and their features are as those of padded tokens. None: `mask` where M = N, else all ask.
+      query_mask: bool [*batch, N], false for queries that ask nothing, like padded ones in cross-attention: they have
+        no part in the selection, and their features are like those of padded tokens. None: `mask` where M = N, else
+        all ask.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
       mix: [H], the learnable weights of a read-out that mixes, such as `MixedReadout`; None for all others.
@@ -238,8 +239,8 @@ def qama_attention(
       Features [*batch, N, H, D] in the type of `query`, and `AttentionDiagnostics`.
 
     Raises:
-      ValueError: if shapes disagree, values are not as many as what is selected, a mask is not boolean, `rng` is no
-        typed key, or `readout` is none.
+      ValueError: if shapes disagree, the number of values is not that of the selected tokens, a mask is not boolean,
+        `rng` is not a typed key, or `readout` is not a read-out.
 
     Example:
       >>> import jax, qama_jax

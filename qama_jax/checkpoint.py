@@ -22,13 +22,13 @@ def load_softmax(target: Any, source: Any) -> Any:
 
     Every parameter of `target` gets the value that `source` has at the same path; only the importances W_ε
     (`.../qubo/importance`) and the weights of `MixedReadout` (`.../mix`), which softmax attention lacks, stay as they
-    are. Linen names a layer without a name of
-    its own after its class and a number, `QAMAAttention_0`: whatever the classes, it is found as the layer of its
-    number and its parameters, if that is the only one beside. Random streams in an `nnx.State` stay as they are.
+    are. Linen names a layer without a name of its own after its class and a number, `QAMAAttention_0`: whatever the
+    classes, it is found as the layer of its number and its parameters, if that is the only one beside. Random streams
+    in an `nnx.State` stay as they are.
 
     Args:
       target: the QAMA model: an `nnx.Module` or its `nnx.state`, or Linen's `variables` or `variables["params"]`.
-      source: the same of the softmax model, or nested dictionaries of arrays as a checkpoint gives them.
+      source: the same for the softmax model, or nested dictionaries of arrays as a checkpoint gives them.
 
     Returns:
       A tree like `target`, for `nnx.update(model, ...)` or `model.apply(...)`: an `nnx.State` for a module. Values
@@ -92,7 +92,7 @@ def _flatten(tree: Any) -> tuple[list[tuple[_Path, Any]], Any]:
 
 
 def _find_layers(target: list[_Path], source: list[_Path]) -> tuple[dict[_Path, _Path], dict[_Path, list[_Path]]]:
-    """Where source has the layers of target that it has not under their names; and those of which that is unclear."""
+    """Where source has layers of target under other names, and the layers for which that is unclear."""
     of_target, of_source = _by_layer(target), _by_layer(source)
     found: dict[_Path, list[_Path]] = {}
     for layer, parameters in of_target.items():

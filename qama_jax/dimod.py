@@ -113,7 +113,7 @@ class DimodSampler(dimod.Sampler):
     def _with_num_reads(self, num_reads: int) -> Solver:
         if not self._takes_num_reads:
             raise ValueError(
-                f"num_reads is no setting of {type(self.solver).__name__}, which makes {self.solver.num_reads}; "
+                f"num_reads is not a setting of {type(self.solver).__name__}, which makes {self.solver.num_reads}; "
                 "leave it out"
             )
         if isinstance(num_reads, np.integer):

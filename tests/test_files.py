@@ -86,7 +86,7 @@ SHARED_ERRORS = [
     ("3 -1\n", "line 1: expected `n m`"),
     ("3 1 7\n1 2 1\n", "line 1: expected `n m`"),
     ("3 2\n1 2 1\n", "ends after 1 of 2 entries; it is truncated"),
-    ("3 1\n1 2 1\n\n2 3 1\n", "line 4: an entry more than the 1 of line 1"),
+    ("3 1\n1 2 1\n\n2 3 1\n", "line 4: one entry more than the 1 of line 1"),
     ("3 1\n1 two 1\n", "line 2: expected .*'1 two 1'"),
     ("3 1\n1 2 one\n", "line 2: expected"),
     ("3 1\n1 2.5 1\n", "line 2: expected"),
@@ -96,7 +96,7 @@ SHARED_ERRORS = [
     ("3 1\n0 1 1\n", "line 2: 0 1 is out of range"),
     ("3 1\n1 2 nan\n", "line 2: the weight is nan"),
     ("3 1\n1 2 inf\n", "line 2: the weight is inf"),
-    ("3 2\n1 2 1\n2 1 1\n", "line 3: 2 1 is there for the second time"),
+    ("3 2\n1 2 1\n2 1 1\n", "line 3: 2 1 is listed a second time"),
     (b"\x93NUMPY\x01\xff", "instance.txt is not a text file"),
 ]
 

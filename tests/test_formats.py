@@ -419,7 +419,7 @@ def test_dimacs(directions, tmp_path):
         file = qama_jax.read_problem(tmp_path / "file.col", graph=True)
         for state in oracle.all_states(4):
             assert file.objective(state) == sum(state[i - 1] != state[j - 1] for i, j in edges)
-    with pytest.raises(ValueError, match="says no problem to solve"):
+    with pytest.raises(ValueError, match="does not say what to solve"):
         qama_jax.read_problem(tmp_path / "file.col")
 
 
@@ -504,7 +504,7 @@ def test_large_integers_are_exact(tmp_path):
         ("hello world\n", "of no known format, it starts with 'hello world'"),
         ("0 1 -2.5\n1 1 3\n", "if it lists `i j bias`, write `# vartype=BINARY`"),
         ("p qubo 0 2 1\n", "line 1: expected `p qubo 0 n nodes couplers`"),
-        ("p qubo 0 2 1 1\n0 0 1\n", "has 1 entries, 1 nodes and 1 couplers"),
+        ("p qubo 0 2 1 1\n0 0 1\n", "has 1 entries, but 1 nodes and 1 couplers"),
         ("c hi\np qubo 0 2 1 1\n0 1 1\n0 0 1\n", "line 3: nodes `i i w` come first"),
         ("p qubo 0 2 0 1\n0 2 1\n", "line 2: 0 2 is out of range"),
         ("p qubo 0 2 0 2\n0 1 1\n1 0 1\n", "line 3: 1 0|second time"),
@@ -531,11 +531,11 @@ def test_large_integers_are_exact(tmp_path):
         ("Minimize\n obj: a + b\nBounds\n a = 1\nBinary\n a b\nEnd\n", "the variable a is fixed by its bounds"),
         (json.dumps(BQPJSON | {"scale": -1.0}), "scale at least 0"),
         (json.dumps(BQPJSON | {"version": "0.2.0"}), "version '0.2.0'; only '0.1.0' is read"),
-        (json.dumps(BQPJSON | {"variable_ids": [1, 3]}), "is not as bqpjson's schema has it"),
-        (json.dumps(BQPJSON | {"linear_terms": [{"id": 1, "coeff": 1}] * 2}), "there once"),
+        (json.dumps(BQPJSON | {"variable_ids": [1, 3]}), "does not follow bqpjson's schema"),
+        (json.dumps(BQPJSON | {"linear_terms": [{"id": 1, "coeff": 1}] * 2}), "listed once"),
         ("c offset : nan\np qubo 0 1 1 0\n0 0 1\n", "line 1: the weight is nan"),
         ("%%MatrixMarket matrix array real general\n2 3\n1\n1\n1\n1\n1\n1\n", "must be square"),
-        ("%%MatrixMarket matrix nonsense\n", "no matrix in MatrixMarket's format"),
+        ("%%MatrixMarket matrix nonsense\n", "not a matrix in MatrixMarket's format"),
         ('{"type": "other"}', "holds no binary quadratic model"),
         ("DIMODBQM\x02\x00", "holds no binary quadratic model"),
         ("PK\x03\x04", "holds no sparse matrix"),
@@ -564,7 +564,7 @@ def huge():
         (lambda path: qama_jax.write_problem(huge(), path, "npy"), "'npy' holds no integer beyond 53 bits"),
         (lambda path: qama_jax.write_problem(huge(), path, "bqm"), "'bqm' holds no integer beyond 53 bits"),
         (lambda path: qama_jax.write_problem(huge(), path, "lp"), "'lp' holds no integer beyond 53 bits"),
-        (lambda path: qama_jax.write_problem(huge(), path, "biqmac"), "half of 1180591620717411303425 is no float"),
+        (lambda path: qama_jax.write_problem(huge(), path, "biqmac"), "half of 1180591620717411303425 is not a float"),
         (lambda path: qama_jax.write_problem(qubo(), path, "rudy"), "'rudy' holds no linear term"),
         (lambda path: qama_jax.write_problem(qubo(1.0), path, "npy"), "'npy' holds no offset"),
         (lambda path: qama_jax.write_problem(qubo(), path, "npy", labels="abcd"), "holds no labels"),
@@ -598,7 +598,7 @@ def test_public_instances_are_told_by_their_content(variable):
         ("# vartype=SPIN\n0 1 1\n", "coo", "format coo, which holds no graph, as rudy, edge-list, dimacs"),
         ("0,1\n2,0\n", "csv", "not symmetric, of a directed graph"),
         ("1,1\n1,0\n", "csv", "vertex 0 has an edge to itself"),
-        ("0 1\n1 0\n", "edge-list", "line 2: 1 0 is there for the second time"),
+        ("0 1\n1 0\n", "edge-list", "line 2: 1 0 is listed a second time"),
         ("0 1\n-1 2\n", "edge-list", "line 2: -1 2 is out of range; indices must not be negative"),
         ("2 1\n1 3\n", None, "may be of format rudy or edge-list"),
         ("3 2\n1 2 1\n", None, "ends after 1 of 2 entries"),

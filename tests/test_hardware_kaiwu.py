@@ -292,8 +292,8 @@ class TestBridge:
             ("raise KeyError('queue')", "failed with status 1.*KeyError: 'queue'"),
             ("print('half way', flush=True); time.sleep(60)", "killed after timeout_s=5 seconds.*half way"),
             ("pass", r"wrote no spins.npy; its output ends with: \(nothing\)"),
-            ("np.save(spins, np.array([{}]), allow_pickle=True)", "that is no array.*allow_pickle=False"),
-            ("open(spins, 'w').write('?')", "that is no array"),
+            ("np.save(spins, np.array([{}]), allow_pickle=True)", "that is not an array.*allow_pickle=False"),
+            ("open(spins, 'w').write('?')", "that is not an array"),
         ],
     )
     def test_failures_tell_what_the_process_said(self, tmp_path, body, message):

@@ -288,7 +288,7 @@ def test_unknown_arguments_warn_as_dimod_has_it():
     [
         (lambda model: DimodSampler(qama_jax.Exhaustive), "solver must be an instance"),
         (lambda model: DimodSampler("exhaustive"), "solver must be an instance"),
-        (lambda model: ExhaustiveSampler().sample(model, num_reads=2), "num_reads is no setting of Exhaustive"),
+        (lambda model: ExhaustiveSampler().sample(model, num_reads=2), "num_reads is not a setting of Exhaustive"),
         (lambda model: DimodSampler().sample(model, num_reads=0), "num_reads must be"),
         (lambda model: DimodSampler().sample(model, seed=-1), "seed must be an integer between"),
         (lambda model: DimodSampler().sample(model, seed=2**32), "seed must be an integer between"),

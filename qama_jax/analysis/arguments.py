@@ -1,4 +1,4 @@
-"""Checks of arguments: of their shapes always, of their values where those are known."""
+"""Checks of arguments: always of their shapes, and of their values where these are known."""
 
 from typing import Any
 

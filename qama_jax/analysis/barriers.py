@@ -14,7 +14,7 @@ _MAX_BITS = 16
 
 
 class MinimalBarrier(NamedTuple):
-    """What every flip path between two states has to overcome at least, in units of energy.
+    """The least that every flip path between two states has to overcome, in units of energy.
 
     Attributes:
       barrier: least possible `path_barrier`, equation (15).
@@ -110,9 +110,10 @@ def greedy_path(problem: Problem, start: Bits, target: Bits) -> Int[Array, "bits
 def minimal_barrier(problem: Problem, start: Bits, target: Bits) -> MinimalBarrier:
     """The least barrier and the least climb of all single-flip paths between two states, equations (15) and (16).
 
-    Exact, over all paths of any length, those through states outside of the differing bits included: cheapest paths on
-    the hypercube of all states, a cost being the largest rise so far (15), or the sum of rises so far (16). The
-    two minima may belong to different paths. As in `path_barrier`, a rise is that of one step.
+    The minima are exact over all paths of any length, including paths that flip bits in which the two states agree.
+    They are the costs of cheapest paths on the hypercube of all states, where the cost is the largest rise so far (15)
+    or the sum of rises so far (16). The two minima may belong to different paths. As in `path_barrier`, a rise is that
+    of one step.
 
     Args:
       problem: the energy, over at most 16 bits.

@@ -10,9 +10,9 @@ from qama_jax.problems.base import check_bits
 
 
 def head_overlap(bits: Num[Array, "*batch heads tokens"]) -> Float[Array, "*batch heads heads"]:
-    """Jaccard overlap of what each two heads select, `|A ∩ B| / |A ∪ B|`.
+    """Jaccard overlap of the selections of each two heads, `|A ∩ B| / |A ∪ B|`.
 
-    It is 1 for equal selections, two empty ones included, so that the diagonal is 1; 0 for disjoint ones.
+    It is 1 for equal selections, including two empty ones, so that the diagonal is 1. It is 0 for disjoint selections.
 
     Args:
       bits: [*batch, H, N], such as `AttentionDiagnostics.bits`, whose padded tokens no head selects.

@@ -75,5 +75,5 @@ def _parser() -> argparse.ArgumentParser:
 def _seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h)?", text.strip())
     if not found or float(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time above 0 such as 10s, 2m or 1h")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0 such as 10s, 2m or 1h")
     return float(found[1]) * {None: 1, "s": 1, "m": 60, "h": 3600}[found[2]]

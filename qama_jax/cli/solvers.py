@@ -55,7 +55,7 @@ def make_solver(options: argparse.Namespace, problem: Problem) -> Solver:
     names = [field.name for field in dataclasses.fields(solver)]
     settings = dict(_parse_setting(text, names, options.solver) for text in options.set)
     if len(settings) < len(options.set):
-        raise ValueError("--set: a setting is there twice; keep one")
+        raise ValueError("--set: a setting is given twice; keep one")
     if options.reads is not None:
         if "num_reads" not in names:
             raise ValueError(f"--reads: {options.solver} makes {solver.num_reads} by its nature; leave it out")
@@ -89,5 +89,5 @@ def _parse_setting(text: str, names: list[str], solver: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError) as error:
         raise ValueError(
-            f"--set: the value of {name} is no Python literal: {value}; write strings in quotes, \"{name}='text'\""
+            f"--set: the value of {name} is not a Python literal: {value}; write strings in quotes, \"{name}='text'\""
         ) from error

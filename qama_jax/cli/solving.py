@@ -123,7 +123,7 @@ class _Bar:
             self.progress.stop()
 
     def show(self, call: Call, completed: float) -> None:
-        """After a call."""
+        """Shows the state after a call."""
         if not np.all(np.isfinite(call.solution.read_energies)):
             dtype = call.solution.read_energies.dtype
             raise ValueError(f"energies overflow {dtype}; scale the problem down or set JAX_ENABLE_X64=1")

@@ -1,24 +1,24 @@
 """Running on an Ising machine.
 
-A trained model runs on a machine by a change of its solver. `CimSolver` is one host callback for a whole batch, inside
+To run a trained model on a machine, change its solver. `CimSolver` is one host callback for a whole batch, inside
 `jax.jit` and `jax.grad`; behind it stands a backend: `DimodBackend` for any sampler of dimod (D-Wave's machines,
 dwave-samplers), `KaiwuBackend` for an optimizer of QBoson's Kaiwu SDK, or `CallableBackend` for a function.
 
     backend = qama_jax.hardware.DimodBackend(dimod.SimulatedAnnealingSampler(), num_sweeps=100)
     solver = qama_jax.CimSolver(backend, num_reads=2)
 
-Four names have to do with such machines, and differ in what computes:
+Four names have to do with such machines; they differ in what does the computing:
 
 | name | what it is | what computes | when to use |
 |---|---|---|---|
 | `qama_jax.CoherentIsingMachine` | a solver: the equations of an ideal machine | JAX, compiled | to solve problems |
-| `SimulatedMachine` | a solver: those equations with a machine's limits and noise | JAX, compiled | to see the loss |
+| `SimulatedMachine` | a solver: these equations with a machine's limits and noise | JAX, compiled | to see the loss |
 | `qama_jax.CimSolver` | a solver that sends problems to a backend | a host callback | with a machine, or any sampler |
 | `SimulatedBackend` | a backend: `SimulatedMachine` in NumPy | that callback | to rehearse tasks and journals |
 
-**Before any machine is there**, `SimulatedMachine` answers as one would: its number of spins, its 8-bit couplings, its
-noise. Linear terms need auxiliary spins there; spread over several (`Machine()` takes as few as are enough), they no
-longer take the couplings their bits. `rounding_report` says what a problem loses.
+**Before you have a machine**, `SimulatedMachine` answers as one would, with its number of spins, its 8-bit couplings
+and its noise. Linear terms need auxiliary spins there. Spread over several of them (`Machine()` takes as few as are
+enough), linear terms no longer cost the couplings their bits. `rounding_report` says what a problem loses.
 
 >>> import jax, qama_jax
 >>> query, key, value = jax.random.normal(jax.random.key(1), (3, 49, 8, 8))
@@ -28,17 +28,17 @@ longer take the couplings their bits. `rounding_report` says what a problem lose
 >>> bool(split.zeroed_share < 0.2 * one.zeroed_share)
 True
 
-**The Kaiwu SDK** is closed and needs Python 3.10. It is injected, or runs in an interpreter of its own, its licence in
-the environment variables `KAIWU_USER_ID` and `KAIWU_SDK_CODE`. A `TaskRunner` packs small problems into one task, tries
-again with a timeout, keeps to a budget, and journals every answer: a program that was killed pays for no finished task
-again.
+**The Kaiwu SDK** is closed and needs Python 3.10. You inject it, or it runs in an interpreter of its own, with its
+licence in the environment variables `KAIWU_USER_ID` and `KAIWU_SDK_CODE`. A `TaskRunner` packs small problems into one
+task, tries again with a timeout, keeps to a budget, and journals every answer, so that a program that was killed does
+not pay for a finished task again.
 
     bridge = InterpreterBridge("/opt/kaiwu/bin/python", {"task_name": "qama", "sample_number": 10})
     runner = TaskRunner(KaiwuBackend(bridge), journal="tasks", max_tasks=1000)
     solver = qama_jax.CimSolver(runner, num_reads=10)
 
-**A backend of your own** has a name, the limits of its machine, and `sample`, from problems to spins; see `Backend`,
-which also says what it may not do. A function will do where there are no limits:
+**A backend of your own** has a name, the limits of its machine, and a method `sample` that turns problems into spins;
+see `Backend`, which also says what it must not do. A function will do where there are no limits:
 
 >>> import numpy as np
 >>> def descend(couplings, biases, num_reads):  # minimises -½ σᵀ couplings σ - biasesᵀ σ

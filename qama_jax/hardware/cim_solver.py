@@ -32,14 +32,14 @@ class CimSolver:
 
     Args:
       backend: a `qama_jax.hardware` backend, or a function `(couplings, biases, num_reads) -> spins`.
-      num_reads: reads a problem; of more rows that the machine gives, those of lowest energy as sent.
+      num_reads: reads per problem. If the machine gives more rows, those of lowest energy, as sent, are kept.
 
     Info: `solve_seconds` and `host_seconds`, scalars: the wall time of the backend, and that of the whole host call,
       over the batch, divided by its size.
 
     Raises:
-      ValueError: if `backend` is none, `num_reads` is out of range, a problem does not fit the machine, or from a
-        warm start.
+      ValueError: if `backend` is not a backend, `num_reads` is out of range, a problem does not fit the machine, or
+        the solver is given a warm start.
       jax.errors.JaxRuntimeError: when the result is used, with the text of the `HardwareError` that names the
         backend, the problem and the remedy, where the machine failed.
 
@@ -120,7 +120,7 @@ class _HostCall:
         return spins.reshape(*batch, self.num_reads, slots), solve_seconds, host_seconds
 
     def _check_threads(self, num_bytes: int) -> None:
-        """With one thread, which is this one, JAX would wait forever for the copy of a large argument."""
+        """Raises where this is JAX's only thread, in which it would wait forever for the copy of a large argument."""
         one_core = len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1
         if one_core and "NPROC" not in os.environ and num_bytes >= _COPIED_INLINE_BYTES:
             raise HardwareError(

@@ -33,8 +33,8 @@ class RoundingLoss(NamedTuple):
     """Energy that rounding costs.
 
     Attributes:
-      energy: of the best state of the problem.
-      rounded_energy: on the problem itself, of the best state of the rounded problem.
+      energy: energy of the best state of the problem.
+      rounded_energy: energy, on the problem itself, of the best state of the rounded problem.
       loss: `(rounded_energy - energy) / |energy|`, as measured never below 0.
     """
 
@@ -46,11 +46,11 @@ class RoundingLoss(NamedTuple):
 def rounded_problem(problem: Problem, machine: Machine) -> Ising:
     """The problem that a machine minimises for `problem` where its auxiliary spins agree, in `problem`'s units.
 
-    Over n bits: without auxiliary spins, so that any solver finds what rounding alone does. For a machine of real
+    It has n bits and no auxiliary spins, so that any solver finds what rounding alone does. For a machine of real
     couplings it is the problem itself, in its Ising form.
 
     Args:
-      problem: of n bits; an attention problem counts them head-major.
+      problem: a problem of n bits; an attention problem counts them head-major.
       machine: its limits.
 
     Raises:

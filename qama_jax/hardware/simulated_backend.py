@@ -45,7 +45,7 @@ class SimulatedBackend:
         self._pumps = np.asarray(evaluate(simulation.pump, simulation.num_steps, jnp.dtype(jnp.float32)))
 
     def run(self, problem: MachineProblem, num_reads: int) -> Int8[np.ndarray, "reads m"]:
-        """Spins for one problem: of each read, those of the lowest energy on the way."""
+        """Spins for one problem: for each read, the spins of lowest energy on the way."""
         settings = self.simulation
         rng = np.random.default_rng(problem.seed)
         couplings, biases = self._programmed(rng, problem)

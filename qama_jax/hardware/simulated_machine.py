@@ -24,14 +24,14 @@ class SimulatedMachine:
     `qama_jax.CoherentIsingMachine`, `decode` by the majority of the auxiliary spins. Nothing is repaired afterwards:
     there is no descent, and the dynamics see the rounded couplings alone. As machines have no control of amplitudes,
     the error variables of that model are off. All of it is JAX, usable under `jax.jit` and `jax.vmap` and as
-    `solver=` of an attention layer. It says how good a machine's answers are, and nothing of its speed.
+    `solver=` of an attention layer. It says how good a machine's answers are, and nothing about its speed.
 
     Args:
       machine: limits: number of spins, bits of a coupling, auxiliary spins. With `auxiliary_spins=0` strong linear
         terms, at full strength while pulses are small, decide too early, and attention problems are solved badly.
       coupling_noise: standard deviation of Gaussian errors of all couplings between spins used, and of linear terms
         where the machine takes them, in units of the largest coupling it can take, or for real couplings, of the
-        largest there is. Drawn once a problem, as reads share what was programmed. Machines that compute the feedback
+        largest there is. Drawn once per problem, as reads share what was programmed. Machines that compute the feedback
         digitally have none.
       num_reads: independent runs of the machine.
       num_steps: steps of integration.
@@ -39,13 +39,14 @@ class SimulatedMachine:
         become unstable.
       pump: schedule in units of the threshold, see `CoherentIsingMachine`. It starts far below: then the couplings
         decide which pulses rise first.
-      feedback_strength: of the couplings over their root-mean-square row norm.
+      feedback_strength: strength of the couplings over their root-mean-square row norm.
       measurement_noise: standard deviation of the measured amplitudes, in each step. With less, reads differ less.
 
     Info: `auxiliary_agreement` [num_reads], `|Σ a_k| / c` of the c auxiliary spins used: 1 where all agree.
 
     Raises:
-      ValueError: if a setting is out of range, a problem does not fit on the machine, or from a warm start.
+      ValueError: if a setting is out of range, a problem does not fit on the machine, or the solver is given a
+        warm start.
 
     Example:
       >>> import jax, qama_jax

@@ -36,7 +36,7 @@ def check_settings(
 
 
 def layer_solver(solver: Solver | None, deterministic: bool | None) -> Solver:
-    """That of a layer: `solver`, or where it is None the default of evaluation or that of training."""
+    """The solver of a layer: `solver`, or if that is None, the default of evaluation or of training."""
     return attention_solver(training=not deterministic) if solver is None else solver
 
 
@@ -53,7 +53,7 @@ def causal_readout(readout: Readout, argument: str) -> MemoryReadout:
 def check_decoding(deterministic: bool | None, dropout_rate: float) -> None:
     """Raises `ValueError` where a decoder would drop entries."""
     if not deterministic and dropout_rate > 0:
-        raise ValueError(f"decode=True drops nothing: pass deterministic=True, or dropout_rate=0 for {dropout_rate}")
+        raise ValueError(f"decode=True drops nothing: pass deterministic=True, or dropout_rate=0, got {dropout_rate}")
 
 
 def complete_inputs(
@@ -65,8 +65,8 @@ def complete_inputs(
     """The keys' and values' inputs, by default those of the queries and of the keys, as in Flax.
 
     Raises:
-      ValueError: if there are values without keys, batch dimensions differ, or values are not as many as what is
-        selected, queries or keys.
+      ValueError: if there are values without keys, batch dimensions differ, or the number of values is not that of the
+        selected tokens, queries or keys.
     """
     if inputs_k is None:
         if inputs_v is not None:

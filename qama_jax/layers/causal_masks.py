@@ -11,7 +11,7 @@ def causal_segments(
 ) -> tuple[Int[Any, "*batch tokens"], Bool[Any, "*batch"]]:
     """The segments of a causal mask, and whether it asks for no more than that.
 
-    A mask is honoured if up to itself, every query sees the visible keys of its own segment, all of them and no others.
+    A mask is honoured if every query sees, up to its own place, all visible keys of its own segment and no others.
     It may see later keys, which are hidden anyway. Segments are packed one after the other. The row of a hidden query
     may be all false, as `make_attention_mask(padding, padding)` has it.
 

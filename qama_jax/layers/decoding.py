@@ -16,17 +16,17 @@ from qama_jax.solvers.base import Solution
 
 
 class MemoryCache(NamedTuple):
-    """What a decoder with a causal `MemoryReadout` keeps; all but the index have the batch before their own axes.
+    """What a decoder with a causal `MemoryReadout` keeps; batch axes come first in all but the index.
 
     Attributes:
       cached_key, cached_value: [*batch, W, kv_heads, head_dim], the last W tokens, token i in slot i mod W. W is a
         multiple of the chunk's size, at least a window.
       cached_valid: bool [*batch, W], false for hidden tokens.
-      cached_query: [*batch, C, heads, head_dim], of the chunk that is not finished yet, for its problem.
+      cached_query: [*batch, C, heads, head_dim], the queries of the chunk that is not finished yet, for its problem.
       remembered_key, remembered_value: [*batch, capacity, heads, head_dim], the strongest keys of finished chunks.
       remembered_log_gates: [*batch, heads, capacity], descending.
       remembered_positions: int32 [*batch, heads, capacity], which tokens they are; -1 where there is none yet.
-      cache_index: int32, how many tokens there were.
+      cache_index: int32, how many tokens have come so far.
     """
 
     cached_key: Float[Array, "*batch slots kv_heads head_dim"]
@@ -79,10 +79,10 @@ def decode_token(
     """The features of the next token, and the cache after it; with the last token of a chunk, its problem is solved.
 
     Args:
-      cache: what there is of the tokens before.
-      query, key, value: of the token.
+      cache: what was kept of the tokens before.
+      query, key, value: those of the token.
       mask: whether the token may be seen, by itself and by later ones; None where it may.
-      readout: with which the cache was made.
+      readout: the read-out that the cache was made for.
       build: makes Hamiltonians, from queries, keys and values [*batch, C, heads, head_dim] and visible keys.
       anneal: solves them. It is traced in a branch, and so must not change any state.
 
@@ -129,7 +129,7 @@ def _check_token(cache: MemoryCache, query: Array, mask: Num[Array, "..."] | Non
     if mask.shape[-1:] != (1,):
         raise ValueError(
             f"mask must be [*batch, 1, 1, 1] where decode=True, whether the token is visible, got shape {mask.shape}; "
-            "what earlier tokens were hidden is in the cache"
+            "the cache knows which earlier tokens were hidden"
         )
     return key_padding(mask, batch=cache.batch, heads=heads, queries=1, keys=1).visible[..., 0]
 
@@ -191,7 +191,7 @@ def _remember_chunk(
 
 
 def for_every_head(x: Float[Array, "*batch tokens kv_heads head_dim"], heads: int) -> Float[Array, "..."]:
-    """Every head's keys or values, of which several may share one."""
+    """Every head's keys or values, where several heads may share one."""
     *shape, kv_heads, head_dim = x.shape
     x = jnp.broadcast_to(x[..., None, :], (*shape, kv_heads, heads // kv_heads, head_dim))
     return x.reshape(*shape, heads, head_dim)

@@ -22,41 +22,45 @@ from qama_jax.solvers.base import Solver
 class QAMAAttention(nn.MultiHeadDotProductAttention):
     """Quantum annealing multi-head attention in place of `flax.linen.MultiHeadDotProductAttention`.
 
-    Same fields, same call, same parameters (`query`, `key`, `value`, `out`), and W_ε in `qubo/importance`; the tree
-    is that of `qama_jax.QAMAAttention`, the layer for Flax NNX, and so are the outputs, bit for bit.
+    It has the same fields, the same call and the same parameters (`query`, `key`, `value`, `out`), and W_ε in
+    `qubo/importance`. Its tree is that of `qama_jax.QAMAAttention`, the layer for Flax NNX, and its outputs are equal
+    bit for bit.
     Heads select tokens by a low-energy state of a QUBO, and `readout` makes features of the selection: the energies of
     the selected tokens, as in the paper and by default, or values. Time and memory are linear in the number of tokens.
 
-    The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
+    The selection is detached; `qama_jax.qama_attention` says what gradients do see.
 
-    Random keys come from the call's `dropout_rng`, else from the first that there is of the streams `anneal`,
-    `dropout` and `params`. Deterministic layers, layers that are being initialised, and layers without any of these
+    Random keys come from the call's `dropout_rng`, or else from the first of the streams `anneal`, `dropout` and
+    `params` that exists. Deterministic layers, layers that are being initialised, and layers without any of these
     anneal from one fixed key. Where `deterministic` is None, a call with a key or a stream is training, and one without
     is evaluation.
 
-    Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, another `attention_fn` or einsum for attention weights. Causal masks, packed sequences and
+    Masks that differ between queries or heads, another `attention_fn`, and an einsum for attention weights are refused,
+    because a selection made once for the whole sequence cannot honour them. Causal masks, packed sequences and
     autoregressive decoding need `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default
-    read-out, to the keys with all others, as in Flax.
+    read-out. With all others they belong to the keys, as in Flax.
 
-    With `decode=True`, a first call, such as that of `init`, makes the collection `cache`, of a size that does not
-    depend on the number of tokens, from inputs whose batch counts. Each later call takes the next token,
-    [*batch, 1, in_features], and where it gives a mask, that is [*batch, 1, 1, 1], whether the token is visible.
+    With `decode=True`, the first call, such as that of `init`, makes the collection `cache`. Its size does not depend
+    on the number of tokens, and only the batch dimensions of the inputs count. Each later call takes the next token,
+    [*batch, 1, in_features]. Its mask, if there is one, is [*batch, 1, 1, 1] and says whether the token is visible.
 
     Attributes:
-      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` in evaluation,
-        in training the same with 10 steps and at most 4 of descent, from which a network learns as much.
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. If None, `SimulatedBifurcation()` in
+        evaluation, and in training the same solver with 10 steps and at most 4 steps of descent, from which a network
+        learns as much.
       readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
-      dropout_rate: unless deterministic, entries of what the read-out weighs tokens by are 0 with this probability and
-        divided by one minus it otherwise: attention weights, gates of `LinearReadout`, energies of `EnergyReadout`.
-        Needs the stream `dropout`, for which, as in all of Flax, `params` serves too.
-      broadcast_dropout: drop the same entries in all heads and all elements of the batch.
-      dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
+      dropout_rate: unless the layer is deterministic, each of the read-out's weights becomes 0 with this probability,
+        and is divided by one minus it otherwise. These are attention weights, but gates for `LinearReadout`, and
+        energies for `EnergyReadout`.
+        Dropout needs the stream `dropout`, for which, as in all of Flax, `params` serves too.
+      broadcast_dropout: whether all heads and all elements of the batch drop the same entries.
+      dtype, precision: those of the projections; energies and statistics are in float32 or wider, at the highest
+        precision.
       force_fp32_for_softmax: energies are computed in float32 in any case.
-      **: all other fields as in `flax.linen.MultiHeadDotProductAttention`.
+      **: all other fields are as in `flax.linen.MultiHeadDotProductAttention`.
 
     Example:
       >>> import jax
@@ -103,11 +107,11 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
           sow_weights: sow into "intermediates" the `AttentionDiagnostics` as "attention_diagnostics", the features
             before the output projection as "attention_features", and for read-outs that select keys of the whole
             sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
-            `EnergyReadout` and `MemoryReadout` have none: there, the bits of "attention_diagnostics" say what heads
-            select.
+            `EnergyReadout` and `MemoryReadout` have no such weights; there, the bits of "attention_diagnostics" say
+            what the heads select.
 
         Returns:
-          [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
+          [*batch, N, out_features]. Where a traced mask cannot be honoured, that element of the batch is NaN.
 
         Raises:
           ValueError: if an argument or field cannot be honoured, or shapes disagree.
@@ -211,7 +215,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         )
         for name in ("qk_attn_weights_einsum_cls", "attn_weights_value_einsum_cls"):
             if getattr(self, name) is not None:
-                raise ValueError(f"{name} computes with attention weights, which QAMA has not; leave it None")
+                raise ValueError(f"{name} computes with attention weights, which QAMA does not have; leave it None")
 
     def _cache(self, query: Float[Array, "*batch tokens heads head_dim"]) -> list[nn.Variable] | None:
         """The variables of the cache; None where this call is the first, which makes them."""

@@ -1,4 +1,4 @@
-"""The stages as the layers compose them: between a mask as Flax's layers take it and the features."""
+"""The stages as the layers compose them: from a mask in Flax's layout to the features."""
 
 import functools
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def run_masked_stages(
         padding = key_padding(
             mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3], causal=is_causal(readout)
         )
-        if not isinstance(readout, ChunkedReadout):  # whose queries are the tokens that its keys are
+        if not isinstance(readout, ChunkedReadout):  # where queries and keys are the same tokens
             build = functools.partial(build, query_mask=padding.asking)
     features, hamiltonians, solution = run_stages(
         query,

@@ -26,41 +26,46 @@ from qama_jax.solvers.base import Solver
 class QAMAAttention(nnx.MultiHeadAttention):
     """Quantum annealing multi-head attention in place of `flax.nnx.MultiHeadAttention`.
 
-    Same constructor, same call, same parameters (`query`, `key`, `value`, `out`), and W_ε in `qubo.importance`.
+    It has the same constructor, the same call and the same parameters (`query`, `key`, `value`, `out`), and W_ε in
+    `qubo.importance`.
     Heads select tokens by a low-energy state of a QUBO, and `readout` makes features of the selection: the energies of
     the selected tokens, as in the paper and by default, or values. Time and memory are linear in the number of tokens.
 
-    The selection is detached; what gradients do see is said by `qama_jax.qama_attention`.
+    The selection is detached; `qama_jax.qama_attention` says what gradients do see.
 
-    Refused, because a selection made once for the whole sequence cannot honour them: masks that differ between
-    queries or heads, another `attention_fn`. Causal attention, with causal masks, packed sequences and autoregressive
-    decoding, needs `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default read-out, to the
-    keys with all others, as in Flax.
+    Masks that differ between queries or heads and another `attention_fn` are refused, because a selection made once for
+    the whole sequence cannot honour them. Causal attention, with causal masks, packed sequences and autoregressive
+    decoding, needs `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default read-out. With all
+    others they belong to the keys, as in Flax.
 
-    Each call in training anneals with a new key of the stream `anneal`, or `dropout` where there is no `anneal`.
-    Without either, it anneals with the one fixed key of evaluation; where nothing says whether it is `deterministic`,
-    it then is. So the layer has random state, also where `dropout_rate` is 0 and Flax's has none: `nnx.split(model,
-    nnx.Param, ...)` needs its dots. Drawing from a stream changes the layer: plain `jax.jit`, `jax.grad` or
-    `jax.lax.scan` over it need `nnx.jit` and its like, `nnx.split` and `nnx.merge`, or `model.eval()`. With
-    `keep_rngs=False` the layer has no random state, splits and compiles as Flax's without dropout does, and trains with
-    the streams that are passed to its calls as `rngs`.
+    Each call in training anneals with a new key of the stream `anneal`, or of `dropout` where there is no `anneal`.
+    Without either stream, it anneals with the one fixed key of evaluation, and if nothing says whether the layer is
+    `deterministic`, it then is. So the layer has random state even where `dropout_rate` is 0 and Flax's layer has none:
+    `nnx.split(model, nnx.Param, ...)` needs its dots. Drawing from a stream changes the layer. In place of plain
+    `jax.jit`, `jax.grad` or `jax.lax.scan` over it, use `nnx.jit` and its like, or `nnx.split` and `nnx.merge`, or call
+    `model.eval()` first. With `keep_rngs=False` the layer has no random state. It then splits and compiles like Flax's
+    layer without dropout, and trains with the streams that are passed to its calls as `rngs`.
 
     Args:
       num_heads: H.
       in_features: size of the inputs.
-      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. None: `SimulatedBifurcation()` in evaluation,
-        in training the same with 10 steps and at most 4 of descent, from which a network learns as much.
+      solver: minimises the Hamiltonians; see the solvers of `qama_jax`. If None, `SimulatedBifurcation()` in
+        evaluation, and in training the same solver with 10 steps and at most 4 steps of descent, from which a network
+        learns as much.
       readout: makes features of the selection; see `qama_jax.readouts` for which to choose.
       rho_0: ρ₀ of equation (10), weight of the importances.
       gamma_0: γ₀ of equation (10), weight of the penalty on tokens that several heads select.
       importance_init: initialiser of W_ε.
-      dropout_rate: unless deterministic, entries of what the read-out weighs tokens by are 0 with this probability and
-        divided by one minus it otherwise: attention weights, gates of `LinearReadout`, energies of `EnergyReadout`.
-      broadcast_dropout: drop the same entries in all heads and all elements of the batch.
-      deterministic: anneal from one fixed key, drop nothing; `model.eval()` sets it, `model.train()` unsets it.
-      dtype, precision: of the projections; energies and statistics are in float32 or wider, at the highest precision.
+      dropout_rate: unless the layer is deterministic, each of the read-out's weights becomes 0 with this probability,
+        and is divided by one minus it otherwise. These are attention weights, but gates for `LinearReadout`, and
+        energies for `EnergyReadout`.
+      broadcast_dropout: whether all heads and all elements of the batch drop the same entries.
+      deterministic: whether to anneal from one fixed key and drop nothing; `model.eval()` sets it, `model.train()`
+        unsets it.
+      dtype, precision: those of the projections; energies and statistics are in float32 or wider, at the highest
+        precision.
       rngs: random streams: `params`, `anneal` (or `dropout`) for the annealer, `dropout` for dropout.
-      **: all other arguments as in `flax.nnx.MultiHeadAttention`.
+      **: all other arguments are as in `flax.nnx.MultiHeadAttention`.
 
     Raises:
       ValueError: if an argument cannot be honoured; the message names it and what to use instead.
@@ -211,16 +216,17 @@ class QAMAAttention(nnx.MultiHeadAttention):
           sow_weights: sow, as `nnx.Intermediate`, the `AttentionDiagnostics` under "attention_diagnostics", the
             features before the output projection under "attention_features", and for read-outs that select keys of the
             whole sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
-            `EnergyReadout` and `MemoryReadout` have none: there, the bits of "attention_diagnostics" say what heads
-            select.
+            `EnergyReadout` and `MemoryReadout` have no such weights; there, the bits of "attention_diagnostics" say
+            what the heads select.
           decode: whether the inputs are the next token [*batch, 1, in_features] after those in the cache, see
-            `init_cache`; overrides the constructor's. The mask is then [*batch, 1, 1, 1], whether the token is visible.
-          is_causal: whether later keys are hidden, as a causal read-out has them in any case; True needs one.
+            `init_cache`; overrides the constructor's. The mask is then [*batch, 1, 1, 1] and says whether the token is
+            visible.
+          is_causal: whether later keys are hidden. A causal read-out always hides them; True needs such a read-out.
           out_sharding: sharding of the output projection.
           qkv_sharding: sharding of the input projections.
 
         Returns:
-          [*batch, N, out_features]. Where a traced mask cannot be honoured, the element of the batch is NaN.
+          [*batch, N, out_features]. Where a traced mask cannot be honoured, that element of the batch is NaN.
 
         Raises:
           ValueError: if an argument cannot be honoured, shapes disagree, or dropout has no random stream.
@@ -280,11 +286,11 @@ class QAMAAttention(nnx.MultiHeadAttention):
         return self.out(features, out_sharding=out_sharding)
 
     def init_cache(self, input_shape: Shape, dtype: Dtype = jnp.float32) -> None:
-        """Makes the cache of a decoder, empty, of a size that does not depend on the number of tokens.
+        """Makes the empty cache of a decoder; its size does not depend on the number of tokens.
 
         Args:
           input_shape: [*batch, N, in_features]; only the batch counts.
-          dtype: of the queries, keys and values in the cache.
+          dtype: type of the queries, keys and values in the cache.
 
         Raises:
           ValueError: if the read-out is not causal.
@@ -341,6 +347,6 @@ class QAMAAttention(nnx.MultiHeadAttention):
         if self.num_kv_heads == self.num_heads:
             return array
         sharding = jax.typeof(array).sharding
-        # On a mesh with explicit axes, it must be said how: heads that are sharded stay so.
+        # A mesh with explicit axes needs to be told the sharding: sharded heads stay sharded.
         out_sharding = sharding if sharding.mesh.explicit_axes else None
         return jnp.repeat(array, self.num_heads // self.num_kv_heads, axis=-2, out_sharding=out_sharding)

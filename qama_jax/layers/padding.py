@@ -25,9 +25,9 @@ class KeyPadding(NamedTuple):
     """What is left of an attention mask for a selection that is made once for all queries.
 
     Attributes:
-      visible: bool [*batch, M], the keys that may be seen; of causal masks the segments, see `causal_segments`.
-      asking: bool [*batch, N], the queries that may see them, or None where the mask says nothing of queries.
-      honoured: bool [*batch], whether the mask asks for no more than that; None where it is known to.
+      visible: bool [*batch, M], the keys that may be seen; for causal masks the segments, see `causal_segments`.
+      asking: bool [*batch, N], the queries that may see them, or None where the mask says nothing about queries.
+      honoured: bool [*batch], whether the mask asks for no more than that; None where this is known.
     """
 
     visible: Bool[Array, "*batch keys"] | Int[Array, "*batch keys"]
@@ -44,14 +44,14 @@ def key_padding(
 ) -> KeyPadding:
     """The visible keys and the asking queries of a Flax attention mask [*batch, heads, queries, keys].
 
-    QAMA selects tokens for the whole sequence, not for each query, so it can honour a mask that hides the same
-    keys from every query and every head, but for queries from which it hides all, and no other. A query from which all
-    keys are hidden asks nothing, as padded ones in cross-attention: it has no part in the selection, and its features
-    mean nothing, as in softmax attention, or are 0 with `EnergyReadout`. Where keys are as many as queries and
-    every query sees some, they are the same tokens, hidden as both.
+    QAMA selects tokens for the whole sequence, not for each query. It can therefore honour only a mask that hides the
+    same keys from every head and every query, except for queries from which it hides all keys. Such a query asks
+    nothing, like a padded one in cross-attention: it has no part in the selection, and its features mean nothing, as in
+    softmax attention, or are 0 with `EnergyReadout`. Where there are as many keys as queries and every query sees some
+    key, keys and queries are the same tokens, and a hidden token is hidden as both.
 
-    A traced mask cannot be checked before it is used, and no exception can depend on it: there, features become NaN
-    where the mask asks for more than padding (`KeyPadding.mark`), of which `UncheckedMaskWarning` warns. Boolean masks
+    A traced mask cannot be checked before it is used, and no exception can depend on it. Features then become NaN where
+    the mask asks for more than padding (`KeyPadding.mark`), and `UncheckedMaskWarning` warns of this. Boolean masks
     [*batch, 1, 1, keys] need no check.
 
     Args:
@@ -64,8 +64,8 @@ def key_padding(
       causal: whether queries see no later keys anyway: then the mask may be causal, and pack sequences.
 
     Raises:
-      ValueError: if the shape does not fit, or a mask whose values are known has others than 0 and 1, or differs
-        between heads, or between queries that see any key.
+      ValueError: if the shape does not fit, or if a mask whose values are known has values other than 0 and 1, or
+        differs between heads, or between queries that see any key.
     """
     full = (*batch, heads, queries, keys)
     if len(mask.shape) > len(full) or any(
@@ -98,15 +98,15 @@ def key_padding(
         if not causal:  # where masks are causal, they are traced as a rule
             warnings.warn(
                 f"mask of {mask.dtype} {mask.shape} is traced and cannot be checked: features are NaN where it has "
-                f"other values than 0 and 1, or differs between heads or queries. {_NO_MORE_THAN_PADDING}",
+                f"values other than 0 and 1, or differs between heads or queries. {_NO_MORE_THAN_PADDING}",
                 UncheckedMaskWarning,
                 stacklevel=2,
             )
         honoured = jnp.broadcast_to(separable & binary.reshape(shape).all(axis=(-3, -2, -1)), batch)
     elif not binary.all():
         raise ValueError(
-            f"mask must be boolean, or 1 for visible keys and 0 for hidden ones, got {values[~binary][0]}; of an "
-            "additive mask, pass mask == 0"
+            f"mask must be boolean, or 1 for visible keys and 0 for hidden ones, got {values[~binary][0]}; for "
+            "an additive mask, pass mask == 0"
         )
     elif not separable.all():
         raise ValueError(f"mask of shape {mask.shape} differs between heads or queries; {_NO_MORE_THAN_PADDING}")

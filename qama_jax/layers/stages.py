@@ -25,8 +25,8 @@ class QuboConstruction(nnx.Module):
       head_dim: D.
       rho_0: ρ₀ of equation (10).
       gamma_0: γ₀ of equation (10).
-      importance_init: initialiser of W_ε. The importances are standardised, so that its scale matters for the output
-        alone, of which it is the initial scale: small, so that a layer starts quiet beside the residual stream.
+      importance_init: initialiser of W_ε. The importances are standardised, so that its scale affects only the output,
+        whose initial scale it is. It is small, so that a layer starts quiet beside the residual stream.
       param_dtype: type of W_ε.
       select: whose tokens the bits select, "queries" or "keys".
       rngs: gives the stream `params`.
@@ -73,15 +73,15 @@ class QuboConstruction(nnx.Module):
 class Annealer(nnx.Module):
     """Second stage: low-energy states of a batch of Hamiltonians.
 
-    Keys come from the stream `anneal` of the call's `rngs`, else of the constructor's; `dropout` serves where there
-    is no `anneal`. A deterministic annealer uses one fixed key for every problem, so that a solution depends on its
-    problem alone, wherever that stands in a batch; so does one without any of these streams, in training too.
+    Keys come from the stream `anneal` of the call's `rngs`, or else of the constructor's; `dropout` serves where there
+    is no `anneal`. A deterministic annealer uses one fixed key for every problem, so that a solution depends only on
+    its problem, not on its place in a batch. An annealer without any of these streams does the same, in training too.
 
     Args:
-      solver: any solver of `qama_jax`, or None: `SimulatedBifurcation()` in evaluation, in training the same with 10
-        steps and at most 4 of descent, from which a network learns as much.
-      deterministic: whether to use the fixed key; `module.eval()` sets it. None: where there is no stream, which is
-        evaluation too.
+      solver: any solver of `qama_jax`. If None, `SimulatedBifurcation()` in evaluation, and in training the same solver
+        with 10 steps and at most 4 steps of descent, from which a network learns as much.
+      deterministic: whether to use the fixed key; `module.eval()` sets it. If None, the fixed key is used where there
+        is no stream, which counts as evaluation too.
       rngs: random streams, kept as a fork.
     """
 
@@ -115,7 +115,7 @@ class Annealer(nnx.Module):
 def prepare(
     annealer: Annealer, deterministic: bool | None, rngs: nnx.Rngs | nnx.RngStream | None
 ) -> Callable[[AttentionHamiltonian], Solution]:
-    """A call of the annealer as a function that draws from no stream: where it is to, a key is drawn now."""
+    """A call of the annealer as a function that draws from no stream: if it needs a key, the key is drawn now."""
     if deterministic is None:
         deterministic = annealer.deterministic
     stream = None if deterministic else first_stream(rngs, "anneal", "dropout") or annealer.stream

@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 
 
 def first_stream(rngs: nnx.Rngs | nnx.RngStream | None, *names: str) -> nnx.RngStream | None:
-    """The first of these streams that there is."""
+    """The first of these streams that exists."""
     if rngs is None or isinstance(rngs, nnx.RngStream):
         return rngs
     for name in names:
@@ -30,8 +30,8 @@ def draw(stream: nnx.RngStream) -> Key[Array, ""]:
         raise TraceContextError(
             "a layer that draws from its random stream changes, and plain jax.jit, jax.grad, jax.vmap or jax.lax.scan "
             "around it lose changes: use nnx.jit, nnx.grad, nnx.vmap or nnx.scan, or nnx.split and nnx.merge inside, "
-            "or call model.eval() where the layer need not draw, or make the layer with keep_rngs=False, so without "
-            "random state, and pass rngs= to its calls in training"
+            "or call model.eval() where the layer need not draw, or make the layer with keep_rngs=False, that is "
+            "without random state, and pass rngs= to its calls in training"
         ) from error
 
 

@@ -26,8 +26,8 @@ def attention_weights(
 ) -> Float[Array, "*batch heads tokens keys"]:
     """How much of the value of each key a query gets, without dropout: what softmax attention sows by this name.
 
-    A read-out that selects keys is linear in their values, so that unit vectors for values read its weights out. That
-    takes N M H numbers, where attention itself takes no such array.
+    A read-out that selects keys is linear in their values, so that unit vectors for values read its weights out. This
+    takes N M H numbers; attention itself needs no such array.
     """
     keys, _, head_dim = key.shape[-3:]
     units = jnp.eye(keys, -(-keys // head_dim) * head_dim, dtype=query.dtype).reshape(keys, -1, 1, head_dim)

@@ -1,27 +1,29 @@
 """Problems, and why attention is one that costs linear time.
 
 A solver sees a `Problem`: an energy that is quadratic in bits, through its fields and the product with its couplings.
-`Qubo` and `Ising` hold any couplings; `AttentionHamiltonian` those of the paper, equation (3), without ever forming
-them.
+`Qubo` and `Ising` hold any couplings; `AttentionHamiltonian` holds those of the paper, equation (3), without ever
+forming them.
 
-The couplings of a head are `J⁰ = Q KᵀK Qᵀ/(2D)`: N×N numbers, of rank D at most. Q and K are standardised over the
-tokens, and so everything that a solver or a gradient needs follows from Q (N×D), KᵀK (D×D) and a few sums:
+The couplings of a head are `J⁰ = Q KᵀK Qᵀ/(2D)`. They are N×N numbers, but their rank is at most D. Q and K are
+standardised over the tokens, so that everything a solver or a gradient needs follows from Q (N×D), KᵀK (D×D) and a
+few sums:
 
 | quantity | as written | from the factors |
 |---|---|---|
 | fields `J⁰ s` | N² | `Q (KᵀK (Qᵀ s))`: N·D |
-| mean of the couplings | N² | minus the sum of the diagonal, as those of a token with all tokens sum to 0: N·D |
+| mean of the couplings | N² | minus the sum of the diagonal, as each token's couplings to all tokens sum to 0: N·D |
 | their deviation | N² | the trace of `(KᵀK QᵀQ)²`: N·D² |
 | flip of one bit | N | Qᵀs changes by a row of Q: D |
 | energies, and gradients to Q, K, V | N² | N·D |
 
-Below N = 2D the matrix is the smaller form and is used; above, no N×N array exists, which tests make sure of by
-looking at every intermediate of the compiled layer. The selection is detached (`jax.lax.stop_gradient`), as in equation
-(6): gradients are exact where the solution is locally constant, and blind to its jumps.
+Below N = 2D the matrix is the smaller form and is used. Above, no N×N array exists; tests make sure of this by looking
+at every intermediate of the compiled layer. The selection is detached (`jax.lax.stop_gradient`), as in equation (6):
+gradients are exact where the solution is locally constant, and blind to its jumps.
 
 Problems are pytrees. Under `jax.jit`, pass one as an argument: a program that closes over it has its couplings as
-constants, compiles once for each problem instead of once for each size, and may fold them for a long time. Files become
-problems by `read_problem`; a format is one `Format` in `qama_jax.problems.formats`.
+constants, compiles once for each problem instead of once for each size, and may fold them for a long time.
+
+`read_problem` reads a problem from a file; each format is one `Format` in `qama_jax.problems.formats`.
 """
 
 from qama_jax.problems.attention import AttentionHamiltonian as AttentionHamiltonian

@@ -130,7 +130,7 @@ class AttentionHamiltonian(Problem):
         return matrix.reshape(heads * tokens, heads * tokens)
 
     def factor(self) -> CouplingFactor:
-        """J by its factor, `J = B Bᵀ` off the diagonal, O(N D) a head."""
+        """J by its factor, `J = B Bᵀ` off the diagonal, O(N D) per head."""
         return self.coupling.to_factor()
 
     def to_qubo(self) -> Qubo:
@@ -138,7 +138,7 @@ class AttentionHamiltonian(Problem):
         return Qubo(-self.as_matrix() / 2 - jnp.diag(self.linear.reshape(-1)))
 
     def lowest_eigenvalue(self) -> Float[Array, ""]:
-        """That of the penalty; couplings within a head are a square but for their diagonal, and add little."""
+        """The penalty's own; couplings within a head are a square but for their diagonal, and add little."""
         return -self.penalty * (self.shape[0] - 1)
 
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -169,12 +169,12 @@ def attention_hamiltonian(
 
     Per head, over the valid tokens: every feature of Q and K is standardised, then the off-diagonal couplings
     `Q KᵀK Qᵀ / (2D)` and the importances `h_ti = V_ti · importance` (4). The coefficients are
-    `ρ = N ρ₀` and `λ = N √(2/π) γ₀ / (H - 1)` (10), N being the number of valid tokens; λ = 0 for one head.
+    `ρ = N ρ₀` and `λ = N √(2/π) γ₀ / (H - 1)` (10), for N valid tokens; λ = 0 for one head.
     Statistics that do not exist (one token, equal couplings, equal importances) make their term 0.
 
     Keys enter through KᵀK alone, so that there may be any number M of them: in cross-attention, they couple the
-    queries by what those have in common along the directions in which the keys vary. Values belong to the queries,
-    of which each has an importance.
+    queries by what the queries have in common along the directions in which the keys vary. Values belong to the
+    queries, and each query has an importance.
 
     With `select="keys"` the roles of Q and K are exchanged: the bits are those of the M keys, coupled by
     `K QᵀQ Kᵀ / (2D)`, and the importances those of the M values. The paper's attention is self-attention, where either
@@ -229,7 +229,7 @@ def attention_hamiltonian(
 
 @functools.partial(jax.jit, inline=True)
 def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> AttentionHamiltonian:
-    """With `mask` that of the queries, whose bits the problem has."""
+    """The Hamiltonian whose bits are those of the queries; `mask` is the mask of the queries."""
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))

@@ -70,8 +70,8 @@ class LowRankCoupling:
     """J by its factors, for N or M > 2D: `J s = Q (gram (Qᵀs)) - (μ/σ) Σs - curvature · s` with `gram = KᵀK/(2Dσ)` and
     `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
 
-    Memory, products and flips cost O(N D), O(N D) and O(D) a head; N×N never exists. Nor does `Q gram`, which costs as
-    much as N products and would be read in each of them beside Q.
+    Memory, products and flips cost O(N D), O(N D) and O(D) per head; N×N never exists. Nor does `Q gram`, which costs
+    as much as N products and would be read in each of them beside Q.
     """
 
     query: Float[Array, "heads tokens head_dim"]

@@ -20,7 +20,7 @@ class DenseCouplings:
 
     @classmethod
     def from_pairs(cls, diagonal: np.ndarray, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, dtype):
-        """Of values at (row, column) and (column, row), each pair there once."""
+        """Couplings with values at (row, column) and (column, row); each pair is there once."""
         matrix = np.diag(diagonal).astype(dtype)
         matrix[rows, columns] = values
         matrix[columns, rows] = values

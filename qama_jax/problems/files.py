@@ -174,7 +174,7 @@ def _detect(source: Source, graph: bool) -> Format:
     """The format of a file, from what is in it; of those that hold graphs, if it is to be one.
 
     Raises:
-      ValueError: if it is none of them, or may be several.
+      ValueError: if it is of none of them, or may be of several.
     """
     found = [form for form in FORMATS.values() if form.detect(source)]
     if graph and any(form.read_graph for form in found):
@@ -203,5 +203,5 @@ def _load(path: str | os.PathLike[str]) -> Source:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError) as error:
-            raise ValueError(f"{name} is no complete gzip file: {error}; fetch it again") from error
+            raise ValueError(f"{name} is not a complete gzip file: {error}; fetch it again") from error
     return Source(name, data)

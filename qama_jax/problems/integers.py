@@ -29,7 +29,7 @@ def digit_bits(dtype: jnp.dtype) -> int:
 
 
 def integer_coefficients(problem: Problem) -> IntegerCoefficients:
-    """Over the spins of an Ising problem, where its integers stay integers, else over bits in a row."""
+    """Integers over the spins of an Ising problem, where they stay integers; for others over bits in a row."""
     if isinstance(problem, Ising):
         matrix, linear = problem.as_matrix() / 4, problem.biases
     else:

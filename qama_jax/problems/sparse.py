@@ -53,7 +53,7 @@ class SparseCouplings:
 
     @classmethod
     def from_pairs(cls, diagonal: np.ndarray, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, dtype):
-        """Of values at (row, column) and (column, row), each pair there once."""
+        """Couplings with values at (row, column) and (column, row); each pair is there once."""
         size = len(diagonal)
         heads, tails = np.concatenate([rows, columns]), np.concatenate([columns, rows])
         order = np.lexsort((tails, heads))

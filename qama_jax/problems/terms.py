@@ -100,7 +100,7 @@ class Terms:
         return Terms(linear[~mask], rows, columns, self.values[free], offset, self.spins)
 
     def padded(self, size: int) -> "Terms":
-        """With more variables at the end, which no term has."""
+        """The same terms with more variables at the end, which no term has."""
         return dataclasses.replace(self, linear=np.pad(self.linear, (0, size - self.size)))
 
     def _row_sums(self) -> np.ndarray:

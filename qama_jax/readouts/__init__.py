@@ -1,17 +1,18 @@
 """Read-outs: from a selection to features.
 
-`EnergyReadout` is the paper's, and the default. A head then gives one number for each token, its energy, to the output
-projection; what other tokens carry does not reach it. The other read-outs pass values, at a cost that is linear in the
-number of tokens too, and learn what to select through a differentiable gate, `log_gate`:
+`EnergyReadout` is the paper's read-out, and the default. Each head gives the output projection one number per token,
+its energy; what other tokens carry does not reach it. The other read-outs pass values, also at a cost that is linear in
+the number of tokens, and learn what to select through a differentiable gate, `log_gate`:
 
-- `MixedReadout`: softmax over neighbours, and as much of a softmax over selected keys as each head learns;
+- `MixedReadout`: softmax over neighbours, plus a softmax over selected keys with a weight that each head learns;
   self-attention.
 - `WindowReadout`: one softmax over neighbours and selected keys, or over neighbours alone; self-attention.
 - `MemoryReadout`: softmax over earlier neighbours and remembered keys of chunks; causal self-attention, decoding.
 - `SelectedKeysReadout`: softmax over selected keys; also cross-attention.
 - `LinearReadout`: linear attention over gated keys; the cheapest for long sequences; also cross-attention.
 
-A read-out is a frozen dataclass with `select`, whose tokens are selected, and `read`; see `Readout`.
+A read-out is a frozen dataclass: its `select` says whose tokens are selected, and its `read` makes the features; see
+`Readout`.
 """
 
 from qama_jax.readouts.base import ChunkedReadout as ChunkedReadout

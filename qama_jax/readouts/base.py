@@ -33,18 +33,18 @@ class Readout(Protocol):
     ) -> Float[Array, "tokens heads head_dim"]:
         """Features of one problem. The solution is detached: gradients flow through everything else.
 
-        Where there is `dropout`, it is of the weights of tokens, after they are normalised.
+        `dropout`, where given, drops weights of tokens after they are normalised.
         """
         ...
 
 
 @runtime_checkable
 class ChunkedReadout(Readout, Protocol):
-    """A read-out whose problems are chunks of the sequence, where those of others are the whole sequence.
+    """A read-out whose problems are chunks of the sequence; for other read-outs the whole sequence is one problem.
 
-    Its `read` gets Hamiltonians and solutions with a leading axis of the chunks. Where tokens are hidden it also gets
-    `segments` [tokens], 0 for hidden tokens and positive for others: True, or ascending numbers of the sequences that
-    are packed into one.
+    Its `read` gets Hamiltonians and solutions with a leading axis of the chunks. Where tokens are hidden, it also gets
+    `segments` [tokens]. They are 0 for hidden tokens and positive for all others: either True, or ascending numbers of
+    the sequences that are packed into one.
     """
 
     @property
@@ -53,7 +53,7 @@ class ChunkedReadout(Readout, Protocol):
         ...
 
     def chunks(self, tokens: int) -> tuple[int, int]:
-        """How many problems a sequence of so many tokens is, and how many tokens each has."""
+        """How many problems a sequence of `tokens` tokens makes, and how many tokens each problem has."""
         ...
 
 
@@ -89,7 +89,7 @@ def check_readout(readout: Any) -> None:
 def without_padding(
     hamiltonian: AttentionHamiltonian, *arrays: Float[Array, "selected heads head_dim"]
 ) -> tuple[Float[Array, "selected heads head_dim"], ...]:
-    """The arrays with 0 for padded tokens, which may be anything: so large that their products are infinite."""
+    """The arrays with 0 for padded tokens, which may hold anything, even values whose products are infinite."""
     if hamiltonian.mask is None:
         return arrays
     return tuple(jnp.where(hamiltonian.mask[:, None, None], array, 0) for array in arrays)

@@ -15,17 +15,17 @@ def into_chunks(
 ) -> tuple[Array, Array, Array, Bool[Array, "chunks size"] | None]:
     """The problems of one sequence: queries, keys and values [chunks, size, heads, head_dim], and their masks.
 
-    A last chunk that is short is padded. Where segments meet in a chunk, its problem is that of the last, as it is
-    remembered for tokens of later chunks, which are of no segment before.
+    A last chunk that is short is padded. Where several segments meet in a chunk, its problem holds only the last of
+    them: the chunk is remembered for tokens of later chunks, and these belong to no earlier segment.
 
     Raises:
-      ValueError: if keys are not as many as queries.
+      ValueError: if the numbers of keys and queries differ.
     """
     tokens = query.shape[0]
     if key.shape[0] != tokens:
         raise ValueError(
-            f"{type(readout).__name__} needs as many keys as queries, {tokens}, got {key.shape[0]}: chunks are of one "
-            "sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
+            f"{type(readout).__name__} needs as many keys as queries, {tokens}, got {key.shape[0]}: chunks are parts "
+            "of one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
         )
     count, size = readout.chunks(tokens)
     padding = max(count * size - tokens, 0)

@@ -1,4 +1,4 @@
-"""Dropout of what a read-out weighs tokens by."""
+"""Dropout of the weights that a read-out gives to tokens."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ class Dropout:
     broadcast: bool
 
     def factors(self, shape: tuple[int, ...], head_axis: int, dtype: jnp.dtype) -> Float[Array, "..."]:
-        """What to multiply weights of this shape by: 0, or 1 / (1 - rate)."""
+        """The factors for weights of this shape, each 0 or 1 / (1 - rate)."""
         sizes = list(shape)
         if self.broadcast:
             sizes[head_axis] = 1

@@ -11,9 +11,9 @@ from qama_jax.solvers.base import Solution
 def log_gate(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float) -> Float[Array, "heads tokens"]:
     """`log m_ti` with `m_ti = σ(β f_ti(s) / r_t)`: the probability of each bit given all others.
 
-    This is the conditional expectation of the bit in the Boltzmann distribution at inverse temperature β / r_t, r_t
-    being the root mean square of the fields f of a head, detached. Where the annealed bits s are 0 or 1 and no
-    gradient passes them, the gate is between, and differentiable in queries, keys, values and W_ε; s is detached.
+    This is the conditional expectation of the bit in the Boltzmann distribution at inverse temperature β / r_t, where
+    r_t is the root mean square of the fields f of a head, detached. The annealed bits s are 0 or 1, and no gradient
+    passes them. The gate lies between 0 and 1 and is differentiable in queries, keys, values and W_ε; s is detached.
     With several reads the gate is the mean over them, an estimate of the marginal probability of the bit.
 
     Args:
@@ -22,7 +22,7 @@ def log_gate(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float)
       beta: β, dimensionless.
 
     Returns:
-      [H, N]; what padded tokens have means nothing.
+      [H, N]; the entries of padded tokens mean nothing.
 
     References:
       arXiv:2504.11083v2, equation (12), for the field.

@@ -13,14 +13,14 @@ from qama_jax.readouts.gate import log_gate
 
 @dataclasses.dataclass(frozen=True)
 class LinearReadout:
-    """Linear attention, in which each key counts as much as its gate: O(N D²), and any number of keys.
+    """Linear attention in which each key is weighted by its gate: O(N D²), for any number of keys.
 
         o_i = Σ_j m_j (φ(q_i)·φ(k_j)) v_j / Σ_j m_j (φ(q_i)·φ(k_j)),    φ(x) = elu(x) + 1
 
-    m_j being the gate of key j in the head, `qama_jax.readouts.log_gate`. A query without any key gets 0.
+    Here m_j is the gate of key j in the head, see `qama_jax.readouts.log_gate`. A query without any key gets 0.
 
     Args:
-      beta: β of the gate. 3 trained best of 1, 3 and 10.
+      beta: β of the gate. Of 1, 3 and 10, 3 trained best.
 
     Raises:
       ValueError: if `beta` is not a positive number.
@@ -45,7 +45,7 @@ class LinearReadout:
         key = (jax.nn.elu(key) + 1) * gates.T[..., None]
         total = jnp.einsum("nhd,hd->nh", query, jnp.sum(key, axis=0))
         if dropout is not None:
-            # After the total was taken: softmax attention too drops what it has divided.
+            # After the total is taken, because softmax attention also drops weights that are already normalised.
             key = key * dropout.factors((*key.shape[:2], 1), head_axis=1, dtype=key.dtype)
         features = jnp.einsum("nhd,hde->nhe", query, jnp.einsum("mhd,mhe->hde", key, value))
         return features / jnp.where(total > 0, total, 1)[..., None]

@@ -26,24 +26,24 @@ class MemoryReadout:
     The sequence is cut into chunks of C tokens, each a problem of its own with H·C bits, however long the sequence is.
     The k selected keys of largest gate m (`qama_jax.readouts.log_gate`) of each chunk and head are remembered.
 
-    If causal, the window of a token is itself and the r before it. Of the remembered keys of finished chunks that lie
-    outside of its window it sees those of largest gate, at most `memory_size`. A chunk is finished with its last token,
-    and tokens of the same chunk see each other through the window alone. So nothing depends on what comes later, and
-    a decoder keeps a window and a memory of fixed size, however long the text.
+    If `causal`, the window of a token is the token itself and the r tokens before it. Outside of its window it sees the
+    remembered keys of finished chunks: those of largest gate, at most `memory_size`. A chunk is finished with its last
+    token, and tokens of the same chunk see each other through the window alone. So nothing depends on what comes later,
+    and a decoder keeps a window and a memory of fixed size, however long the text.
 
-    If not, the window has r tokens on either side, and every token sees the same `memory_size` keys, those of largest
-    gate of all chunks. With one chunk this is `WindowReadout`.
+    If not `causal`, the window has r tokens on either side, and every token sees the same `memory_size` keys, those of
+    largest gate of all chunks. With one chunk this is `WindowReadout`.
 
     Args:
       chunk_size: C, static. A sequence that is shorter is one chunk.
       radius: r, static.
-      num_keys: k, static: keys a chunk and head.
-      memory_size: keys a head that a token sees outside of its window, static.
+      num_keys: k, static: how many keys are remembered per chunk and head.
+      memory_size: how many keys per head a token sees outside of its window, static.
       beta: β of the gate.
       causal: whether tokens see only what came before them.
 
     Raises:
-      ValueError: if a setting is out of range, or, when used, keys are not as many as queries.
+      ValueError: if a setting is out of range, or, when used, the numbers of keys and queries differ.
 
     References:
       Xiao et al., "Efficient Streaming Language Models with Attention Sinks", arXiv:2309.17453, and Zhang et al.,
@@ -70,22 +70,22 @@ class MemoryReadout:
             )
         if self.causal and self.radius + 1 < self.chunk_size:
             raise ValueError(
-                f"radius={self.radius}: the window, a token and the radius before it, must cover a chunk, which is not "
-                f"remembered before it is finished; pass at least chunk_size - 1 = {self.chunk_size - 1}"
+                f"radius={self.radius}: the window (a token and the radius before it) must cover a chunk, because a "
+                f"chunk is remembered only once it is finished; pass at least chunk_size - 1 = {self.chunk_size - 1}"
             )
 
     @property
     def reach(self) -> int:
-        """How many chunks before its own the window of a token touches, at most."""
+        """The largest number of chunks before its own that the window of a token touches."""
         return -(-self.radius // self.chunk_size)
 
     @property
     def capacity(self) -> int:
-        """Keys a head of which every causal token finds `memory_size` outside of its window, if there are so many."""
+        """Keys per head: enough that every causal token finds `memory_size` outside of its window, if so many exist."""
         return self.memory_size + self.reach * self.num_keys
 
     def chunks(self, tokens: int) -> tuple[int, int]:
-        """See `ChunkedReadout`. What comes after the last finished chunk is no problem yet, if causal."""
+        """See `ChunkedReadout`. If `causal`, tokens after the last finished chunk belong to no problem yet."""
         size = min(self.chunk_size, tokens)
         return (tokens // size if self.causal else -(-tokens // size)), size
 
@@ -110,12 +110,12 @@ class MemoryReadout:
 def strongest_of(
     strength: Float[Array, "*batch slots"], later: Float[Array, "*batch more"], capacity: int
 ) -> tuple[Float[Array, "*batch capacity"], Int[Array, "*batch capacity"]]:
-    """The largest of both, sorted, of equal ones the earlier first, and where they are in the two together."""
+    """The largest of both, sorted, the earlier first where equal, and their places in the two joined."""
     return jax.lax.top_k(jnp.concatenate([strength, later], axis=-1), capacity)
 
 
 def recalled(distant: Bool[Array, "*batch slots"], memory_size: int) -> Bool[Array, "*batch slots"]:
-    """Of keys sorted by their gates, the first `memory_size` that are distant: those that a token sees."""
+    """Which keys a token sees: the first `memory_size` distant ones, where keys are sorted by their gates."""
     return distant & (jnp.cumsum(distant, axis=-1) <= memory_size)
 
 
@@ -165,7 +165,7 @@ def _attend_causally(
     owner = jnp.pad(last[:-1], (1, 0))[None, :, None]
     slots, exists = _memories(remembered.strength, last, tokens // chunk, readout.capacity)
     memory = Selection(*(leaf.reshape(slots.shape) for leaf in remembered.take(slots.reshape(heads, -1))))
-    # First the remembered keys, which are few, then each chunk's of these: devices that share a sequence send few.
+    # Gather the few remembered keys first, then each chunk's share: devices that share a sequence then send few.
     far_key, far_value = (
         _rows(_rows(x, remembered.indices), slots.reshape(heads, -1)).reshape(*slots.shape, head_dim)
         for x in (key, value)
@@ -193,8 +193,9 @@ def _memories(
 ) -> tuple[Int[Array, "heads blocks capacity"], Bool[Array, "heads blocks capacity"]]:
     """What is remembered before each block: slots sorted by strength, and which of them hold a key.
 
-    The strongest keys of all chunks before, by a scan over the chunks that takes the logarithm of their number of
-    steps. A chunk whose last segment is another than that of the chunk before forgets what was.
+    These are the strongest keys of all chunks before, found by a scan over the chunks whose number of steps is the
+    logarithm of their number. Where the last segment of a chunk differs from that of the chunk before, all that came
+    before is forgotten.
     """
     heads, slots = strength.shape
     capacity = min(capacity, slots)

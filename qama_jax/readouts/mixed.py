@@ -15,7 +15,7 @@ from qama_jax.solvers.base import Solution
 
 @dataclasses.dataclass(frozen=True)
 class MixedReadout:
-    """The neighbours of each token, and from each head so much of the selected keys as it learns: O(N (r + k) D).
+    """The neighbours of each token, plus selected keys with a weight that each head learns: O(N (r + k) D).
 
         o_i = softmax over the window of i + g_t · softmax over the selected keys
 
@@ -29,7 +29,7 @@ class MixedReadout:
       beta: β of the gate, `qama_jax.readouts.log_gate`.
 
     Raises:
-      ValueError: if a setting is out of range, or, when used, keys are not as many as queries.
+      ValueError: if a setting is out of range, or, when used, the numbers of keys and queries differ.
 
     References:
       Yuan et al., "Native Sparse Attention", arXiv:2502.11089, equation (5), for branches that are normalised apart;

@@ -14,12 +14,12 @@ from qama_jax.readouts.selection import attend, strongest
 
 @dataclasses.dataclass(frozen=True)
 class SelectedKeysReadout:
-    """Softmax attention over at most `num_keys` selected keys of each head: O(N k D), and any number of keys M.
+    """Softmax attention over at most `num_keys` selected keys of each head: O(N k D), for any number of keys M.
 
         o_i = Σ_j m_j exp(q_i·k_j/√D) v_j / Σ_j m_j exp(q_i·k_j/√D),    j among the k selected keys of largest gate m
 
-    m_j being the gate of key j in the head, `qama_jax.readouts.log_gate`. With all keys selected at equal gates this is
-    softmax attention. A head that selects no key gives 0.
+    Here m_j is the gate of key j in the head, see `qama_jax.readouts.log_gate`. With all keys selected at equal gates
+    this is softmax attention. A head that selects no key gives 0.
 
     Args:
       num_keys: k, static.
@@ -44,7 +44,7 @@ class SelectedKeysReadout:
         key, value = without_padding(hamiltonian, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         if at_most(key.shape[0], 2 * self.num_keys):
-            # Fewer operations than a gathering and its derivative, a scattering.
+            # This takes fewer operations than a gather and its derivative, a scatter.
             features = attend(query, key, value, selection.scatter(key.shape[0])[:, None], dropout)
         else:
             key, value = selection.gather(key), selection.gather(value)

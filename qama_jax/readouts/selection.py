@@ -19,7 +19,7 @@ class Selection(NamedTuple):
     Attributes:
       indices: [H, k].
       log_gates: [H, k], what each key adds to its logits; `hidden` where fewer than k keys are selected.
-      exists: bool [H, k], false there.
+      exists: bool [H, k], false where fewer than k keys are selected.
     """
 
     indices: Int[Array, "heads k"]
@@ -28,11 +28,11 @@ class Selection(NamedTuple):
 
     @property
     def strength(self) -> Float[Array, "heads k"]:
-        """What keys are ranked by, detached: -inf where there is none."""
+        """The values that keys are ranked by, detached; -inf where no key exists."""
         return jnp.where(self.exists, jax.lax.stop_gradient(self.log_gates), -jnp.inf)
 
     def take(self, slots: Int[Array, "heads n"]) -> "Selection":
-        """Those keys of each head, by their place among the k."""
+        """The keys of each head at these places among the k."""
         return Selection(*(jnp.take_along_axis(leaf, slots, axis=1) for leaf in self))
 
     def gather(self, array: Float[Array, "keys heads head_dim"]) -> Float[Array, "k heads head_dim"]:
@@ -41,7 +41,7 @@ class Selection(NamedTuple):
 
     def scatter(self, keys: int) -> Float[Array, "heads keys"]:
         """The logarithms of the gates at the places of their keys, `hidden` at all others."""
-        # A sum over comparisons, whose derivative is a product, where that of a scattering is a gathering.
+        # The derivative of a sum over comparisons is a product; that of a scatter is a gather.
         chosen = (self.indices[..., None] == jnp.arange(keys)[None, None]) & self.exists[..., None]
         values = jnp.sum(jnp.where(chosen, self.log_gates[..., None], 0), axis=1)
         return jnp.where(jnp.any(chosen, axis=1), values, hidden(values.dtype))
@@ -55,8 +55,8 @@ def hidden(dtype: jnp.dtype) -> float:
 def strongest(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float, num_keys: int) -> Selection:
     """The `num_keys` selected keys of largest gate in each head; see `log_gate`.
 
-    Of a head that selects no key, the visible key of largest gate, so that no output hangs on whether the annealer
-    found the empty selection or one of the same energy.
+    A head that selects no key gets the visible key of largest gate, so that no output depends on whether the annealer
+    found the empty selection or another of the same energy.
     """
     if num_keys == 0:
         empty = (hamiltonian.shape[0], 0)
@@ -70,7 +70,7 @@ def strongest(hamiltonian: AttentionHamiltonian, solution: Solution, beta: float
     if at_most(tokens, num_keys):
         num_keys = tokens
     elif not at_most(num_keys, tokens):
-        # Tokens of a symbolic number may be fewer: as many that do not exist make up for them.
+        # A symbolic number of tokens may be smaller than k: slots that hold no token fill the gap.
         strength = jnp.pad(strength, ((0, 0), (0, num_keys)), constant_values=-jnp.inf)
     strength, indices = jax.lax.top_k(strength, num_keys)
     exists = jnp.isfinite(strength) & ~(nothing & (jnp.arange(num_keys)[None] > 0))

@@ -13,7 +13,7 @@ from qama_jax.readouts.base import check_beta, without_padding
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
 
-# Queries of a block, in units of the radius: larger blocks make larger products, of which the windows use less.
+# Queries per block, in units of the radius: larger blocks make larger products, of which the windows use less.
 _BLOCK = 4
 
 
@@ -24,18 +24,18 @@ class WindowReadout:
         o_i = Σ_j w_ij exp(q_i·k_j/√D) v_j / Σ_j w_ij exp(q_i·k_j/√D),    w_ij = 1 for |i - j| <= r, else m_j for the k
         selected keys of largest gate m, else 0
 
-    m_j being the gate of key j in the head, `qama_jax.readouts.log_gate`. Sparse transformers choose such global tokens
-    by their position or at random; here the annealer chooses them. Tokens in sequence are neighbours, so that a window
-    on an image with c patches a row sees the 3×3 patches around each from a radius of c + 1 on.
+    Here m_j is the gate of key j in the head, see `qama_jax.readouts.log_gate`. Sparse transformers choose such global
+    tokens by their position or at random; here the annealer chooses them. Neighbours are neighbours in the sequence: on
+    an image with c patches per row, a window covers the 3×3 patches around each patch once the radius is c + 1.
 
     Args:
       radius: r, static; a window has 2 r + 1 tokens.
-      num_keys: k, static. 0 leaves the window alone: nothing is selected, under `jax.jit` nothing is annealed, and W_ε
+      num_keys: k, static. 0 leaves only the window: nothing is selected, under `jax.jit` nothing is annealed, and W_ε
         has no effect.
       beta: β of the gate.
 
     Raises:
-      ValueError: if a setting is out of range, or, when used, keys are not as many as queries.
+      ValueError: if a setting is out of range, or, when used, the numbers of keys and queries differ.
 
     References:
       Beltagy et al., "Longformer: The Long-Document Transformer", arXiv:2004.05150, for the windows.
@@ -58,7 +58,7 @@ class WindowReadout:
         tokens, keys = query.shape[0], key.shape[0]
         if keys != tokens:
             raise ValueError(
-                f"WindowReadout needs as many keys as queries, {tokens}, got {keys}: a window is of neighbours in "
+                f"WindowReadout needs as many keys as queries, {tokens}, got {keys}: a window holds neighbours in "
                 "one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
             )
         key, value = without_padding(hamiltonian, key, value)
@@ -96,7 +96,7 @@ def _blockwise(
     radius: int,
     dropout: Dropout | None,
 ) -> Float[Array, "tokens heads head_dim"]:
-    """In blocks of queries, which see the tokens around it, and the selected keys by a product of their own."""
+    """The same by blocks of queries, each with the tokens around it; the selected keys take their own product."""
     tokens, heads, head_dim = query.shape
     size = _BLOCK * radius
     blocks = -(-tokens // size)

@@ -89,7 +89,7 @@ class SparseSweeper:
 
 
 def sparse_sweeper(couplings: SparseCouplings, linear: Float[Array, "n"]) -> SparseSweeper:
-    """Of the energy `-linearᵀx - ½ xᵀ couplings x`, the diagonal left out."""
+    """A sweeper of the energy `-linearᵀx - ½ xᵀ couplings x`, with the diagonal left out."""
     bits, entries = couplings.steps, couplings.step_entries
     slots = jnp.arange(bits.size, dtype=jnp.int32).reshape(bits.shape)
     places = jnp.zeros(linear.size, jnp.int32).at[jnp.where(bits >= 0, bits, linear.size)].set(slots, mode="drop")

@@ -25,7 +25,7 @@ class Transition(Protocol):
 
     @property
     def problem(self) -> Problem:
-        """Whose bits they are."""
+        """The problem whose bits are swept."""
         ...
 
     def arrange(self, bits: Bits) -> Array:

@@ -13,8 +13,8 @@
 | `CoherentIsingMachine` | optical machine, simulated | what such a machine would do |
 | `Exhaustive` | every state, up to 24 bits | exact; to check the others |
 
-`solve` runs any of them on any problem, compiled; `jax.vmap` makes a batch of different problems one call, and
-`initial_bits` lets one start where another ended:
+`solve` runs any of them on any problem, compiled. `jax.vmap` solves a batch of different problems in one call, and
+`initial_bits` lets one solver start where another ended:
 
 >>> import jax, qama_jax
 >>> qubo = qama_jax.Qubo(jax.random.normal(jax.random.key(0), (50, 50)))
@@ -24,8 +24,8 @@
 >>> bool(polished.energy <= annealed.energy)
 True
 
-On CPU, the states of a large batch of long problems exceed the caches. `jax.lax.map` takes it in parts: 256 problems of
-256 or 512 tokens in 0.3 to 0.5 of the time (`make benchmark-solver`):
+On CPU, the states of a large batch of long problems exceed the caches. `jax.lax.map` solves the batch in parts: 256
+problems of 256 or 512 tokens then take 0.3 to 0.5 of the time (`make benchmark-solver`):
 
 >>> qubos = jax.vmap(qama_jax.Qubo)(jax.random.normal(jax.random.key(3), (32, 50, 50)))
 >>> keys = jax.random.split(jax.random.key(4), 32)
@@ -34,12 +34,12 @@ On CPU, the states of a large batch of long problems exceed the caches. `jax.lax
 >>> solutions.energy.shape
 (32,)
 
-`qama_jax.search` runs one on the host until a time limit or a target is reached, and chooses it by `auto_solver` where
-none is named; so does the command `qama-jax solve FILE --time-limit 10s`.
+`qama_jax.search` runs a solver on the host until a time limit or a target is reached. If you name no solver,
+`auto_solver` chooses one. The command `qama-jax solve FILE --time-limit 10s` does the same.
 
-**A solver of your own** is a frozen dataclass that derives from `IterativeSolver` and says what a step is; the loop,
-the reads, the trace of energies and the polish are there. What is not iterative has `num_reads` and `sample`; see
-`Solver`.
+**A solver of your own** is a frozen dataclass that derives from `IterativeSolver` and defines one step; the loop, the
+reads, the trace of energies and the polish are provided. A solver that is not iterative has `num_reads` and `sample`;
+see `Solver`.
 """
 
 from qama_jax.solvers.auto import auto_solver as auto_solver

@@ -11,7 +11,7 @@ from qama_jax.solvers.schedules import BetaSchedule, check_betas
 class BlockGibbs(AnnealedChains):
     """Gibbs sampling, annealed; on attention problems in two blocks: every token at once, without a loop over bits.
 
-    The couplings of attention are a square but for their diagonal, so that Gaussian variables, D + 1 a head, make the
+    The couplings of attention are a square but for their diagonal, so that Gaussian variables, D + 1 per head, make the
     tokens independent (Hubbard-Stratonovich), and an update costs two products with Q. The chain is exact at any fixed
     temperature.
 

@@ -40,14 +40,14 @@ class CoherentIsingMachine(IterativeSolver):
     p is the pump in units of the threshold of a lone pulse, F half the field at the bits (1 + x̃/√target)/2, over
     the root-mean-square row norm of the Ising couplings. Error variables are scaled down together where their mean
     would exceed 1. The control keeps the system moving between minima, so that the lowest state on the way is taken,
-    then descent. This is a model on ordinary hardware, and says nothing of the speed of an optical machine.
+    then descent. This is a model on ordinary hardware, and says nothing about the speed of an optical machine.
 
     Args:
       num_steps: steps of integration; each costs one product with the couplings.
       num_reads: independent runs; the best is the solution.
       time_step: dt, in photon lifetimes.
       pump: schedule of p over the run, a tuple (linear between its values) or a function of the fraction done.
-      feedback_strength: of the couplings.
+      feedback_strength: strength of the couplings.
       measurement_noise: standard deviation of the measured amplitudes.
       error_rate: how fast the error variables react; 0 turns the control off.
       target: squared amplitude that the control aims at.

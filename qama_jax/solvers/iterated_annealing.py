@@ -27,7 +27,7 @@ class IteratedAnnealing(IterativeSolver):
     lower state stays.
 
     The chains of the first round start at the hot end. In later ones each has a temperature of its own to start from,
-    so that some change much and some a little. A warm start is the best state of before the first round.
+    so that some change much and some a little. A warm start serves as the best state before the first round.
 
     Args:
       num_rounds: how often the chains are annealed.
@@ -36,8 +36,8 @@ class IteratedAnnealing(IterativeSolver):
       num_reads: independent runs, each with chains of its own; the best is the solution.
       beta_range: inverse temperatures (hot, cold) in 1/energy; None finds them from the problem, as for
         `SimulatedAnnealing`.
-      reheating: where on the geometric way from hot, 0, to cold, 1, the chains start over: that of the first and of
-        the last, the others evenly between them.
+      reheating: where on the geometric way from hot, 0, to cold, 1, the first and the last chain start over; the other
+        chains lie evenly between them.
       update: "metropolis" or "heat_bath".
       record_energy: adds `energy_trace` [num_reads, num_rounds], of the best state after each round, to the info.
 

@@ -45,7 +45,7 @@ class ParallelTempering(IterativeSolver):
     After every sweep the pairs (0, 1), (2, 3), ... or, in turn, (1, 2), (3, 4), ... exchange with probability
     `min(1, exp((β_i - β_j)(E_i - E_j))`. A read is the lowest state that any of its replicas was in after a sweep.
 
-    With `cluster_interval`, reads are no longer independent: of two reads, replicas at the same temperature exchange
+    With `cluster_interval`, reads are no longer independent: replicas of two reads at the same temperature exchange
     the clusters of bits in which they differ, each with probability ½. The sum of their energies stays as it is, so
     that nothing is rejected; where couplings are sparse, and clusters therefore many, replicas cross barriers that
     single flips do not.
@@ -59,8 +59,8 @@ class ParallelTempering(IterativeSolver):
       update: "metropolis" or "heat_bath" flips; or "block" as `BlockGibbs`, which is "heat_bath" but on attention.
       num_tuning_sweeps: so many of the sweeps, from the first, move the temperatures between the ends of the ladder
         until all neighbours exchange equally often; the replicas are samples of the later ones.
-      cluster_interval: sweeps from one exchange of clusters to the next, None for none; for sparse problems and an even
-        number of reads.
+      cluster_interval: sweeps from one exchange of clusters to the next; None exchanges none. It is for sparse problems
+        and an even number of reads.
       record_energy: adds `energy_trace` [num_reads, num_sweeps], the lowest so far, to the info.
 
     Info: `beta` [num_replicas], at the end; `exchange_rate` [num_replicas - 1], the share of accepted exchanges

@@ -28,7 +28,7 @@ class Relaxation(NamedTuple):
 
 
 def relax(problem: Problem, strength: float) -> Relaxation:
-    """With `strength` over the root-mean-square row norm of the couplings, so that one serves every problem."""
+    """Forces of `strength` over the root-mean-square row norm of the couplings, so that one serves every problem."""
     # Fields are linear, so one constant and the bare couplings of x give the field at (1 + x)/2.
     centre = problem.field(constant_like(problem.linear, 0.5))
     scale = problem.coupling_scale()

@@ -34,7 +34,7 @@ class SearchResult(NamedTuple):
       stopped: why the search ended: "target", "time", "calls", or "interrupt" for Ctrl-C.
       compile_seconds: until the first call could start.
       run_seconds: all calls together, without the compilation.
-      seconds_to_best: of `run_seconds`, when the call ended that found the best state.
+      seconds_to_best: how many of `run_seconds` had passed when the call that found the best state ended.
     """
 
     bits: Int8[np.ndarray, "..."]
@@ -53,7 +53,7 @@ class Call:
 
     Attributes:
       index: 0 for the first.
-      solution: of the solver, in NumPy.
+      solution: the solution of the solver, in NumPy.
       energy: the lowest so far.
       run_seconds: since the first call started.
     """
@@ -158,7 +158,7 @@ def _compile(key: Key[Array, ""], problem: Problem, solver: Solver, bits: np.nda
 
 
 def _lowest_energy(problem: Problem) -> Callable[[Solution], int | float]:
-    """Of a solution, as exactly as the problem allows; its terms are got ready once."""
+    """A function for the lowest energy of a solution, as exact as the problem allows; terms are prepared once."""
     if not isinstance(problem, Quadratic):
         return lambda solution: float(solution.energy)
     terms = problem.terms()
@@ -167,7 +167,7 @@ def _lowest_energy(problem: Problem) -> Callable[[Solution], int | float]:
 
 
 def _sharpen(problem: Problem) -> Callable[[Solution], Solution]:
-    """Of a solution, that of the same reads whose bits are the lowest, where floats do not tell several apart."""
+    """A function that puts the lowest of a solution's reads in its bits, where floats do not tell several apart."""
     if not isinstance(problem, Quadratic):
         return lambda solution: solution
     terms = problem.terms()

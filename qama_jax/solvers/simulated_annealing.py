@@ -12,7 +12,7 @@ from qama_jax.solvers.schedules import BetaSchedule, check_betas
 class SimulatedAnnealing(AnnealedChains):
     """Simulated annealing: sweeps of single flips at falling temperature. The paper's training solver.
 
-    On attention problems a step flips one bit of every head, H at once and exactly (they share no edge), at O(D) a
+    On attention problems a step flips one bit of every head, H at once and exactly (they share no edge), at O(D) per
     bit. At a fixed temperature, `beta_range=(β, β)`, the reads are samples of the Boltzmann distribution, once
     `num_sweeps` is long enough. The state at the end is returned; warm starts begin at the hot end unless
     `beta_range` says otherwise.

@@ -13,10 +13,10 @@ from qama_jax.solvers.base import map_reads, start_bits
 
 @dataclasses.dataclass(frozen=True)
 class SteepestDescent:
-    """Descent to a local minimum: of single flips, and on attention problems of whole columns of a token's bits.
+    """Descent to a local minimum under single flips, and on attention problems under moves of a token's whole column.
 
-    Makes as many moves at once as lower the energy together, so that the number of steps hardly grows with the
-    problem. As a polish after any other solver, `solve(key, problem, SteepestDescent(num_reads=n),
+    Each step makes as many moves at once as lower the energy together, so that the number of steps hardly grows with
+    the problem. To polish after any other solver, call `solve(key, problem, SteepestDescent(num_reads=n),
     initial_bits=solution.reads)`; without a warm start it begins at random bits.
 
     Args:

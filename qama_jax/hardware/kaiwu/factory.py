@@ -29,8 +29,8 @@ def make_kaiwu_optimizer(
     Args:
       optimizer_class: the SDK's class.
       task_name: name of the tasks on the platform; passed as `task_name` or `task_name_prefix`, what the class takes.
-      user_id: of the licence; by default the environment variable KAIWU_USER_ID.
-      sdk_code: of the licence; by default the environment variable KAIWU_SDK_CODE.
+      user_id: user of the licence; by default the environment variable KAIWU_USER_ID.
+      sdk_code: code of the licence; by default the environment variable KAIWU_SDK_CODE.
       saved_licence: the SDK has kept a licence from an earlier `kaiwu.license.init`; no other is looked for.
       init_licence: `kaiwu.license.init`, for versions whose optimizers take no `user_id` and `sdk_code` themselves.
       **settings: passed on: `task_mode` 'quota' or 'optimization', `project_no`, `sample_number`, `wait`, `interval`

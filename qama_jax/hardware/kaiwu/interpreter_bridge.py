@@ -27,7 +27,7 @@ class InterpreterBridge:
 
     Args:
       python: the other interpreter.
-      settings: of `make_kaiwu_optimizer`, and `checkpoint_dir`; what JSON can hold, and no credentials.
+      settings: those of `make_kaiwu_optimizer`, and `checkpoint_dir`; only what JSON can hold, and no credentials.
       timeout_s: seconds after which the process is killed.
       script: what it runs; by default one that makes a `kaiwu.cim.CIMOptimizer` and waits for its answer.
 
@@ -70,7 +70,7 @@ class InterpreterBridge:
             try:
                 return np.load(spins, allow_pickle=False)
             except ValueError as error:
-                raise self._error(f"wrote a spins.npy that is no array: {error}", directory / "stderr") from error
+                raise self._error(f"wrote a spins.npy that is not an array: {error}", directory / "stderr") from error
 
     def _run(self, command: list[str], stderr: Path) -> None:
         # To a file: a pipe would be waited for as long as any descendant of a killed process holds it.

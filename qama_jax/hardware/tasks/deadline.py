@@ -7,7 +7,7 @@ from typing import Any
 
 
 def call_within(function: Callable[[], Any], seconds: float) -> Any:
-    """`function()`, waited for at most so long.
+    """The result of `function()`, waited for at most so many seconds.
 
     Python cannot stop a call: one that is too late goes on in a thread that does not keep the program from ending.
 

@@ -29,15 +29,15 @@ def _read(source: Source) -> Model:
         for label, value in linear.items():
             fields[places[label]] = scale * value
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{source.name} is not as bqpjson's schema has it: {error!r}") from error
+        raise ValueError(f"{source.name} does not follow bqpjson's schema: {error!r}") from error
     if version != _VERSION:
         raise ValueError(f"{source.name} is of bqpjson's version {version!r}; only {_VERSION!r} is read")
     is_double = len(places) < len(labels) or len(linear) < len(data["linear_terms"])
     is_double = is_double or len({(tail, head) for tail, head, _ in pairs}) < len(pairs)
     if domain not in ("spin", "boolean") or scale < 0 or is_double or not labels:
         raise ValueError(
-            f"{source.name} is not as bqpjson has it: variable_domain must be spin or boolean, scale at least 0, and "
-            "each variable, term and pair there once"
+            f"{source.name} does not follow bqpjson: variable_domain must be spin or boolean, scale at least 0, and "
+            "each variable, term and pair listed once"
         )
     values = [scale * value for _, _, value in pairs]
     terms = make_terms(len(labels), rows, columns, values, fields, scale * offset, spins=domain == "spin")

@@ -17,7 +17,7 @@ class Shape(NamedTuple):
 
     Attributes:
       says: the format that a comment or the suffix of the file's name says; None if they say none.
-      is_damaged: whether the header or a line below it is none; then nothing else is known.
+      is_damaged: whether the header or a line below it cannot be read; then nothing else is known.
       has_loops: whether there is an entry `i i w`.
       fits_zero: whether all indices are from 0 to n - 1.
       has_zero: whether 0 is among them.
@@ -93,7 +93,7 @@ def read_counted(source: Source, first: int, *, weights: bool) -> tuple[int, np.
         )
     if len(entries.rows) > count:
         raise ValueError(
-            f"{line_of_entry(source, count, header)}: an entry more than the {count} of line {header}; correct the "
+            f"{line_of_entry(source, count, header)}: one entry more than the {count} of line {header}; correct the "
             "count there"
         )
     check_entries(source, entries, first, first + size - 1, header)

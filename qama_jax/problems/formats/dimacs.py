@@ -17,8 +17,8 @@ def _detect(source: Source) -> bool:
 
 def _read(source: Source) -> Model:
     raise ValueError(
-        f"{source.name} is a graph of DIMACS, for cliques or colourings, and says no problem to solve; for its largest "
-        "cut, pass graph=True (--graph)"
+        f"{source.name} is a graph of DIMACS, for cliques or colourings, and does not say what to solve; for its "
+        "largest cut, pass graph=True (--graph)"
     )
 
 

@@ -14,7 +14,7 @@ def model_of_bqm(bqm: Any) -> Model:
 
 
 def bqm_of_model(form: str, model: Model) -> Any:
-    """In float64, as dimod serialises it."""
+    """The model in float64, as dimod serialises it."""
     terms = model.terms
     refuse_loss(form, integer_beyond_53_bits=has_long_integers(terms))
     return import_dimod().BinaryQuadraticModel.from_numpy_vectors(

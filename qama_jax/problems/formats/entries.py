@@ -33,7 +33,7 @@ def read_entries(source: Source, after: int = 0, comment: str = "#") -> Entries:
     """The entries below a line, `i j` or `i j w` each, indices being any integers.
 
     Raises:
-      ValueError: if a line is none.
+      ValueError: if a line is not an entry.
     """
     return _read_uniform(source, after, comment) or _read_line_by_line(source, after, comment)
 
@@ -69,7 +69,7 @@ def check_entries(
     if same.any():
         index = int(np.min(order[1:][same]))
         where, pair = line_of_entry(source, index, after, comment), f"{entries.rows[index]} {entries.columns[index]}"
-        raise ValueError(f"{where}: {pair} is there for the second time; list each pair once")
+        raise ValueError(f"{where}: {pair} is listed a second time; list each pair once")
 
 
 def _read_uniform(source: Source, after: int, comment: str) -> Entries | None:

@@ -13,7 +13,7 @@ class Format:
 
     Attributes:
       name: as users pass it.
-      read: the problem in a file. Raises `ValueError` with the name of the file where it is none.
+      read: the problem in a file. Raises `ValueError` with the name of the file if it cannot.
       detect: whether a file may be of this format. Where several formats say so, the file is refused, so that none is
         guessed; where a file is damaged, its format says so, so that its reader can name the line.
       write: the content of a file that `read` reads as the same problem; None where the format is only read.

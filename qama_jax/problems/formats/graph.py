@@ -17,7 +17,7 @@ def cut_of_edges(
     if loops.size:
         raise ValueError(
             f"{name}: vertex {labels[rows[loops[0]]]} has an edge to itself, which no cut has; remove it, or name the "
-            "format of the file, as biqmac, if it is a QUBO"
+            "format of the file, such as biqmac, if it is a QUBO"
         )
     halves = halved(name, weights)
     terms = make_terms(len(labels), rows, columns, halves, None, -exact_sum(halves), spins=True)
@@ -37,7 +37,7 @@ def halved(name: str, values: np.ndarray) -> np.ndarray:
         long = np.abs(values) > 2**53
         for value, half in zip(values[long], halves[long], strict=True):
             if int(2 * half) != value:
-                raise ValueError(f"{name}: half of {value} is no float; divide all weights by the same number")
+                raise ValueError(f"{name}: half of {value} is not a float; divide all weights by the same number")
     return halves
 
 

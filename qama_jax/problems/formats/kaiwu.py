@@ -33,7 +33,8 @@ def _read(source: Source) -> Model:
     matrix = check_matrix(source.name, source.once(load_csv))
     if not _is_ising(matrix):
         raise ValueError(
-            f"{source.name} is no Ising matrix of Kaiwu, which is symmetric and 0 on its diagonal; read a QUBO as 'csv'"
+            f"{source.name} is not an Ising matrix of Kaiwu, which is symmetric and 0 on its diagonal; read a QUBO "
+            "as 'csv'"
         )
     rows, columns = np.nonzero(np.triu(matrix))
     terms = make_terms(len(matrix), rows, columns, -2 * matrix[rows, columns].astype(object), spins=True)

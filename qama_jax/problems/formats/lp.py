@@ -23,11 +23,11 @@ def _read(source: Source) -> Model:
     dimod = import_dimod()
     sense = _SENSE.fullmatch("".join(source.first_words("\\")[:1]))
     if sense is None:
-        raise ValueError(f"{source.name} is no LP file; its first word must be Minimize or Maximize")
+        raise ValueError(f"{source.name} is not an LP file; its first word must be Minimize or Maximize")
     try:
         model = dimod.lp.loads(source.text)
     except Exception as error:  # of many kinds
-        raise ValueError(f"{source.name} is no LP file that dimod reads: {error}") from error
+        raise ValueError(f"{source.name} is not an LP file that dimod reads: {error}") from error
     if model.constraints:
         raise ValueError(
             f"{source.name} has {len(model.constraints)} constraints; turn them into penalties by "

@@ -15,7 +15,7 @@ def check_matrix(name: str, matrix: Any) -> Any:
     """A square matrix of finite real numbers, dense or sparse.
 
     Raises:
-      ValueError: with the name of the file, if it is none.
+      ValueError: with the name of the file, if it is not such a matrix.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"{name} has an array of shape {matrix.shape}; its matrix must be square, [n, n]")

@@ -18,11 +18,11 @@ def _load(source: Source) -> Any:
     try:
         return scipy.io.mmread(io.BytesIO(source.data.removeprefix(_BYTE_ORDER_MARK)))
     except (ValueError, OverflowError, TypeError) as error:
-        raise ValueError(f"{source.name} is no matrix in MatrixMarket's format: {error}") from error
+        raise ValueError(f"{source.name} is not a matrix in MatrixMarket's format: {error}") from error
 
 
 def _write(model: Model) -> bytes:
-    """In as many digits as a float has."""
+    """The content of a file, with as many digits as a float has."""
     stream = io.BytesIO()
     scipy.io.mmwrite(stream, upper_triangle("matrix-market", model), precision=17, symmetry="general")
     return stream.getvalue()

@@ -30,7 +30,8 @@ def refuse_loss(form: str, **parts: bool) -> None:
     for name, is_there in parts.items():
         if is_there:
             raise ValueError(
-                f"format {form!r} holds no {name.replace('_', ' ')}, which the problem has; choose another, as 'bqm'"
+                f"format {form!r} holds no {name.replace('_', ' ')}, which the problem has; choose another, "
+                "such as 'bqm'"
             )
 
 

@@ -15,7 +15,7 @@ def _load(source: Source) -> np.ndarray:
     try:
         matrix = np.load(io.BytesIO(source.data), allow_pickle=False)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{source.name} is no .npy file of numbers; write it by numpy.save") from error
+        raise ValueError(f"{source.name} is not a .npy file of numbers; write it by numpy.save") from error
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "biufc":
         raise ValueError(f"{source.name} does not hold one array of numbers; write the matrix by numpy.save")
     return matrix

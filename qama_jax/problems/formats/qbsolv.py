@@ -29,7 +29,7 @@ def _read(source: Source) -> Model:
         raise ValueError(f"{line_of_entry(source, first_bare, number, 'c')}: expected `i j w`, numbers, got no weight")
     if len(rows) != nodes + couplers:
         raise ValueError(
-            f"{source.name} has {len(rows)} entries, {nodes} nodes and {couplers} couplers are announced; it is "
+            f"{source.name} has {len(rows)} entries, but {nodes} nodes and {couplers} couplers are announced; it is "
             "truncated, or correct the counts"
         )
     check_entries(source, entries, 0, size - 1, number, "c")

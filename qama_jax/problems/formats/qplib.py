@@ -15,7 +15,7 @@ _READ = re.compile("[LDCQ]B[NB]")
 
 
 def _detect(source: Source) -> bool:
-    """By the type in the second line."""
+    """Whether the second line is a type."""
     if not source.is_text:
         return False
     lines = _lines(source)
@@ -85,7 +85,7 @@ def _read(source: Source) -> Model:
         where, indices, word = records.entry(2, size)
         pair = min(indices), max(indices)
         if pair in entries:
-            raise ValueError(f"{where}: {indices[0] + 1} {indices[1] + 1} is there for the second time; list it once")
+            raise ValueError(f"{where}: {indices[0] + 1} {indices[1] + 1} is listed a second time; list it once")
         entries[pair] = parse_number(where, word)
     linear = [records.number()] * size
     for _ in range(records.count()):
@@ -102,7 +102,7 @@ def _read(source: Source) -> Model:
 
 
 def _write(model: Model) -> str:
-    """With the names of the variables, where they are not their numbers."""
+    """The content of a file, with the names of variables where these are not their numbers."""
     terms = model.terms.to_bits()
     terms = terms.negated() if model.maximize else terms
     entries = zip(terms.rows.tolist(), terms.columns.tolist(), terms.values.tolist(), strict=True)

@@ -21,7 +21,7 @@ def _read(source: Source) -> Model:
 
 
 def _read_graph(source: Source) -> Model:
-    """As a graph of any origin: where vertices count from 0, too."""
+    """A graph of any origin, also where vertices count from 0."""
     found = shape(source)
     return _read_from(source, 0 if found is not None and found.has_zero and found.fits_zero else 1)
 

@@ -88,7 +88,7 @@ def parse_number(where: str, word: str) -> int | float:
     """A finite number; an integer where it is written as one, so that it stays exact.
 
     Raises:
-      ValueError: if it is none.
+      ValueError: if it is not a finite number.
     """
     try:
         return int(word.replace("_", "?"))  # which Python takes within numbers

@@ -10,7 +10,7 @@ class Clock:
     """Seconds of running, while compilation is counted apart.
 
     Attributes:
-      compile_seconds: of all compilations.
+      compile_seconds: seconds of all compilations.
       ends: seconds of running after which each call ended, after a 0 for the start.
     """
 
@@ -21,7 +21,7 @@ class Clock:
 
     @contextlib.contextmanager
     def compiling(self) -> Iterator[None]:
-        """Around a compilation. The search starts after the first."""
+        """Times a compilation. The search starts after the first."""
         start = time.perf_counter()
         yield
         seconds = time.perf_counter() - start
@@ -39,10 +39,10 @@ class Clock:
 
     @property
     def run_seconds(self) -> float:
-        """Of all calls."""
+        """Seconds of all calls."""
         return self.ends[-1]
 
     @property
     def call_seconds(self) -> list[float]:
-        """Of each call."""
+        """Seconds of each call."""
         return [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]

@@ -10,7 +10,7 @@ _TRIAL, _SHARE, _LONGEST_CALL_S = 1 / 8, 0.8, 5.0
 
 
 class Pace:
-    """As many steps a call as the calls so far suggest for a time limit."""
+    """Gives each call as many steps as the calls so far suggest for a time limit."""
 
     def __init__(self, time_limit_s: float):
         self._time_limit_s = time_limit_s

@@ -5,10 +5,10 @@ from jaxtyping import Int8
 
 
 class Starts:
-    """From the best state so far until that leads no further, and then afresh.
+    """Starts calls from the best state so far until that leads no further, and then afresh.
 
     Attributes:
-      bits: where the next call starts, or None: where the solver likes.
+      bits: where the next call starts; None leaves it to the solver.
     """
 
     def __init__(self, fresh: Int8[np.ndarray, "..."] | None):
@@ -16,6 +16,6 @@ class Starts:
         self.bits = fresh
 
     def move(self, best: Int8[np.ndarray, "..."] | None, is_new: bool) -> None:
-        """After a call, from the best state so far and whether this call found it."""
+        """Chooses the next start from the best state so far and whether the last call found it."""
         if self._fresh is not None:
             self.bits = best if is_new or self.bits is self._fresh else self._fresh
