@@ -46,7 +46,6 @@ read-outs. `qama_jax.problems` explains why all of it is linear, `qama_jax.hardw
 """
 
 import warnings
-from typing import Any
 
 from qama_jax import analysis as analysis
 from qama_jax import checkpoint as checkpoint
@@ -154,7 +153,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Former names, kept for one version."""
     if name != "distribute_energy":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -181,7 +181,7 @@ def test_digit_groups(tmp_path):
         assert (np.sort(symbols) == np.repeat(np.arange(6), 6)).all()
         assert all(mark in shown for mark in marks)
         different = [
-            len({mark for mark, of in zip(marks, symbols, strict=True) if of == symbol}) for symbol in range(4)
+            len({mark for mark, of in zip(marks, symbols, strict=True) if of == symbol}) for symbol in range(6)
         ]
         assert different[label] == 1
         assert min(different[:label] + different[label + 1 :]) > 3

@@ -129,7 +129,7 @@ def rounding_loss(key: Key[Array, ""], problem: Problem, machine: Machine, solve
       >>> import jax, qama_jax
       >>> problem = qama_jax.Ising([[0.0, 1.0, 0.1], [1.0, 0.0, 1.0], [0.1, 1.0, 0.0]], [20.0, -0.5, 0.0])
       >>> machine = qama_jax.hardware.Machine(coupling_bits=4, auxiliary_spins=1)
-      >>> solver = qama_jax.SimulatedBifurcation(num_reads=8)
+      >>> solver = qama_jax.Exhaustive()
       >>> lost = qama_jax.hardware.rounding_loss(jax.random.key(0), problem, machine, solver)
       >>> bool(lost.loss > 0)
       True
