@@ -22,9 +22,9 @@ def load_softmax(target: Any, source: Any) -> Any:
 
     Every parameter of `target` gets the value that `source` has at the same path; only the importances W_ε
     (`.../qubo/importance`) and the weights of `MixedReadout` (`.../mix`), which softmax attention lacks, stay as they
-    are. Linen names a layer without a name of
-    its own after its class and a number, `QAMAAttention_0`: whatever the classes, it is found as the layer of its
-    number and its parameters, if that is the only one beside. Random streams in an `nnx.State` stay as they are.
+    are. Linen names a layer without a name of its own after its class and a number, `QAMAAttention_0`: whatever the
+    classes, it is found as the layer of its number and its parameters, if that is the only one beside. Random streams
+    in an `nnx.State` stay as they are.
 
     Args:
       target: the QAMA model: an `nnx.Module` or its `nnx.state`, or Linen's `variables` or `variables["params"]`.
@@ -48,7 +48,9 @@ def load_softmax(target: Any, source: Any) -> Any:
     """
     leaves, structure = _flatten(target)
     available = {path: leaf for path, leaf in _flatten(source)[0] if not isinstance(leaf, nnx.RngState)}
-    layers, unclear = _find_layers([path for path, _ in leaves if path[-1] != _MIX], list(available))
+    attention = {path[:-2] for path, _ in leaves if path[-2:] == _IMPORTANCE}
+    mixes = {(*layer, _MIX) for layer in attention}
+    layers, unclear = _find_layers([path for path, _ in leaves if path not in mixes], list(available))
     loaded, used, problems = [], set(), []
     for path, fresh in leaves:
         origin = (*layers.get(path[:-2], path[:-2]), *path[-2:])
@@ -56,7 +58,7 @@ def load_softmax(target: Any, source: Any) -> Any:
         if isinstance(fresh, nnx.RngState):
             pass
         elif origin not in available:
-            if path[-2:] != _IMPORTANCE and path[-1] != _MIX:
+            if path[-2:] != _IMPORTANCE and path not in mixes:
                 problems.append(f"{'/'.join(path)} is missing in source")
         elif jnp.shape(available[origin]) != jnp.shape(fresh):
             problems.append(
