@@ -258,6 +258,11 @@ def qama_attention(
             f"mix must be given for a read-out that mixes branches, such as qama_jax.MixedReadout(), and for no other, "
             f"got {mix!r} with {readout!r}"
         )
+    if query_mask is not None and isinstance(readout, ChunkedReadout):
+        raise ValueError(
+            f"query_mask must be None with {type(readout).__name__}, whose queries are the tokens that its keys are; "
+            "pass mask"
+        )
     check_shapes(query, key, value, importance, mask, readout.select)
 
     def build(query, key, value, visible):

@@ -48,7 +48,9 @@ def load_softmax(target: Any, source: Any) -> Any:
     """
     leaves, structure = _flatten(target)
     available = {path: leaf for path, leaf in _flatten(source)[0] if not isinstance(leaf, nnx.RngState)}
-    layers, unclear = _find_layers([path for path, _ in leaves if path[-1] != _MIX], list(available))
+    attention = {path[:-2] for path, _ in leaves if path[-2:] == _IMPORTANCE}
+    mixes = {(*layer, _MIX) for layer in attention}
+    layers, unclear = _find_layers([path for path, _ in leaves if path not in mixes], list(available))
     loaded, used, problems = [], set(), []
     for path, fresh in leaves:
         origin = (*layers.get(path[:-2], path[:-2]), *path[-2:])
@@ -56,7 +58,7 @@ def load_softmax(target: Any, source: Any) -> Any:
         if isinstance(fresh, nnx.RngState):
             pass
         elif origin not in available:
-            if path[-2:] != _IMPORTANCE and path[-1] != _MIX:
+            if path[-2:] != _IMPORTANCE and path not in mixes:
                 problems.append(f"{'/'.join(path)} is missing in source")
         elif jnp.shape(available[origin]) != jnp.shape(fresh):
             problems.append(

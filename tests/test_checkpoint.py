@@ -153,6 +153,9 @@ def test_what_does_not_fit_is_named():
         load_softmax({"params": target["params"]}, without)
     with pytest.raises(ValueError, match="batch_stats/BatchNorm_0/mean has no place in target"):
         load_softmax({"params": target["params"]}, source)
+    target["params"]["Mixer_0"] = {"mix": jnp.ones(2)}  # of the model itself, not of attention
+    with pytest.raises(ValueError, match="params/Mixer_0/mix is missing in source"):
+        load_softmax(target, source)
     importance = {"params": {"qubo": {"importance": jnp.ones(3)}}}
     with pytest.raises(ValueError, match=r"importance has shape \(4,\) in target"):
         load_softmax({"params": {"qubo": {"importance": jnp.ones(4)}}}, importance)

@@ -12,7 +12,7 @@ from flax import linen, nnx
 import qama_jax
 import qama_jax.linen
 from qama_jax import MemoryReadout, QAMAAttention, SteepestDescent
-from qama_jax.layers.padding import key_padding
+from qama_jax.layers.padding import UncheckedMaskWarning, key_padding
 
 BATCH, TOKENS, FEATURES, HEADS = 2, 18, 16, 4
 READOUT = MemoryReadout(chunk_size=5, radius=6, num_keys=2, memory_size=3)
@@ -167,6 +167,18 @@ MASKS = {
 }
 
 
+@each_api
+def test_traced_mask_that_cannot_be_honoured_is_marked(api):
+    """In the element of the batch whose heads differ, and there alone."""
+    layer = api()
+    mask = np.ones((BATCH, HEADS, 1, 1), bool)
+    mask[1, 2] = False
+    with pytest.warns(UncheckedMaskWarning, match="features are NaN where"):
+        outputs, _ = jax.jit(layer.step)(layer.start(), INPUTS[:, :1], jnp.asarray(mask))
+    np.testing.assert_array_equal(np.isnan(outputs).all(axis=(1, 2)), [False, True])
+    assert np.isfinite(outputs[0]).all()
+
+
 @functools.cache
 def separated():
     """`key_padding` of a traced mask."""
@@ -218,12 +230,17 @@ def blind_query():
     return mask
 
 
+def blind_queries():
+    return np.arange(TOKENS)[:, None] < 5  # [tokens, 1], of all keys
+
+
 def upper_triangle():
     return ~causal()
 
 
 @pytest.mark.parametrize(
-    "mask", [banded, prefix_hidden_for_one_query, interleaved, one_head_differs, blind_query, upper_triangle]
+    "mask",
+    [banded, prefix_hidden_for_one_query, interleaved, one_head_differs, blind_query, blind_queries, upper_triangle],
 )
 def test_other_masks_are_refused(mask):
     """Raised where known, marked where traced."""

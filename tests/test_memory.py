@@ -164,14 +164,15 @@ def test_later_tokens_do_not_exist():
     assert all(np.any(gradient[0]) for gradient in gradients)  # a key that is remembered
 
 
-def test_padding_might_be_anything():
+@pytest.mark.parametrize("readout", [READOUT, dataclasses.replace(READOUT, causal=False)], ids=["causal", "not causal"])
+def test_padding_might_be_anything(readout):
     """Neither features nor gradients of the others see how large it is, and all are finite."""
     *tensors, importance = (jnp.asarray(a, jnp.float32) for a in draw())
 
     @jax.jit
     @functools.partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
     def evaluate(query, key, value):
-        features, _ = functional(READOUT, query, key, value, importance, mask=jnp.asarray(~HIDDEN))
+        features, _ = functional(readout, query, key, value, importance, mask=jnp.asarray(~HIDDEN))
         return jnp.sum(jnp.sin(features[~HIDDEN])), features[~HIDDEN]
 
     results = [evaluate(*(jnp.where(HIDDEN[:, None, None], filler, x) for x in tensors)) for filler in (0.0, 1e30)]
@@ -237,6 +238,10 @@ def test_exported_program_computes_the_same():
         (lambda: MemoryReadout(64, num_keys=65), "num_keys=65 exceeds .* pass at most chunk_size=64"),
         (lambda: functional(READOUT, *(a[:n] for a, n in zip(draw(), (5, 9, 9, 4), strict=True))), "as many keys as"),
         (lambda: functional(READOUT, *draw(), mask=np.ones(5, bool)), "mask must be boolean of shape"),
+        (
+            lambda: functional(READOUT, *draw(), query_mask=~HIDDEN),
+            "query_mask must be None with Mem.* pass mask",
+        ),
     ],
 )
 def test_errors_name_the_argument_and_the_remedy(make, message):

@@ -14,6 +14,7 @@ import qama_jax
 import qama_jax.linen
 from qama_jax import MixedReadout, WindowReadout
 from qama_jax.attention import anneal, build_hamiltonians, read_out
+from qama_jax.readouts import Dropout
 
 HEADS, HEAD_DIM, BETA = 3, 4, 2.0
 MIX = np.array([0.0, 0.7, -1.3])
@@ -83,6 +84,24 @@ def test_layers_start_as_the_window_alone_and_learn_the_mixture():
     features = in_linen.apply({"params": parameters}, x, deterministic=True)
     np.testing.assert_array_equal(features, mixed(x, deterministic=True))
     assert not np.allclose(features, alone(x, deterministic=True), atol=1e-3)
+
+
+def test_each_branch_drops_entries_of_its_own():
+    """Unit vectors for values read the weights of four tokens out, which are positive unless dropped."""
+    tokens, same = 4, jnp.zeros((4, HEADS, HEAD_DIM))
+    value = jnp.broadcast_to(jnp.eye(tokens)[:, None], same.shape)
+    arguments = same, same, value, jnp.ones(HEAD_DIM)
+    hamiltonian = build_hamiltonians(*arguments, select="keys")
+    solution = anneal(jax.random.key(0), hamiltonian, Coins(share=1.0))
+    dropout = Dropout(jax.random.key(1), 0.5, True)
+    near, both = (
+        read_out(MixedReadout(4, 4), hamiltonian, solution, *arguments, dropout, mix=jnp.full(HEADS, mix))
+        for mix in (0.0, 1.0)
+    )
+    far = both - near
+    assert np.any(near > 0)
+    assert np.any(far > 0)
+    assert np.any((near > 0) != (far > 0))
 
 
 def test_softmax_checkpoints_load():

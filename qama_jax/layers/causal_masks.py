@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int
 
 
 def causal_segments(
-    mask: Bool[Any, "*batch #heads #tokens tokens"], xp: Any = np
+    mask: Bool[Any, "*batch #heads #tokens #tokens"], xp: Any = np
 ) -> tuple[Int[Any, "*batch tokens"], Bool[Any, "*batch"]]:
     """The segments of a causal mask, and whether it asks for no more than that.
 
@@ -22,10 +22,10 @@ def causal_segments(
     Returns:
       For each token 0 if it is hidden, else the number, from 1, of the first visible token of its segment.
     """
-    tokens = mask.shape[-1]
+    tokens = max(mask.shape[-2:])
     earlier = xp.tril(xp.ones((tokens, tokens), bool)).reshape((1,) * (mask.ndim - 2) + (tokens, tokens))
-    visible = mask.any(axis=(-3, -2))
-    mask = xp.broadcast_to(mask, (*mask.shape[:-2], tokens, tokens)) & earlier
+    mask = xp.broadcast_to(mask, (*mask.shape[:-2], tokens, tokens))
+    visible, mask = mask.any(axis=(-3, -2)), mask & earlier
     rows = mask.any(axis=-3)
     of_query = xp.where(rows.any(axis=-1), xp.argmax(rows, axis=-1) + 1, 0)
     segments = xp.where(visible, of_query, 0)

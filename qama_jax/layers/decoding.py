@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from qama_jax.batching import over_batch
-from qama_jax.layers.padding import key_padding
+from qama_jax.layers.padding import KeyPadding, key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.readouts.memory import MemoryReadout, recalled, strongest_of
 from qama_jax.readouts.selection import Selection, hidden
@@ -89,13 +89,13 @@ def decode_token(
     Raises:
       ValueError: if there are several tokens, or the batch or the mask does not fit.
     """
-    visible = _check_token(cache, query, mask)
+    padding = _check_token(cache, query, mask)
     index, chunk = cache.cache_index, readout.chunk_size
     slot = index % cache.cached_valid.shape[-1]
     cache = cache._replace(
         cached_key=_write(cache.cached_key, key, slot, axis=-3),
         cached_value=_write(cache.cached_value, value, slot, axis=-3),
-        cached_valid=_write(cache.cached_valid, visible[..., None], slot, axis=-1),
+        cached_valid=_write(cache.cached_valid, padding.visible, slot, axis=-1),
         cached_query=_write(cache.cached_query, query, index % chunk, axis=-3),
     )
     dtype = _at_least_float32(query.dtype)
@@ -108,11 +108,11 @@ def decode_token(
 
     features = over_batch(attend, cache.batch, index)(query, *cache[:-1])
     cache = jax.lax.cond((index + 1) % chunk == 0, finish, lambda cache: cache, cache)
-    return features.astype(query.dtype), cache._replace(cache_index=index + 1)
+    return padding.mark(features.astype(query.dtype)), cache._replace(cache_index=index + 1)
 
 
-def _check_token(cache: MemoryCache, query: Array, mask: Num[Array, "..."] | None) -> Bool[Array, "*batch"]:
-    """Whether the token is visible."""
+def _check_token(cache: MemoryCache, query: Array, mask: Num[Array, "..."] | None) -> KeyPadding:
+    """Whether the token is visible, [*batch, 1]."""
     *batch, tokens, heads, _ = query.shape
     if tokens != 1:
         raise ValueError(
@@ -125,13 +125,13 @@ def _check_token(cache: MemoryCache, query: Array, mask: Num[Array, "..."] | Non
             "inputs of the same batch"
         )
     if mask is None:
-        return jnp.ones(cache.batch, bool)
+        return KeyPadding(jnp.ones((*cache.batch, 1), bool), None, None)
     if mask.shape[-1:] != (1,):
         raise ValueError(
             f"mask must be [*batch, 1, 1, 1] where decode=True, whether the token is visible, got shape {mask.shape}; "
             "the cache knows which earlier tokens were hidden"
         )
-    return key_padding(mask, batch=cache.batch, heads=heads, queries=1, keys=1).visible[..., 0]
+    return key_padding(mask, batch=cache.batch, heads=heads, queries=1, keys=1)
 
 
 def _attend(cache: MemoryCache, query: Float[Array, "1 heads head_dim"], readout: MemoryReadout) -> Array:

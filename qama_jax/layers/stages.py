@@ -137,5 +137,5 @@ class EnergyDistribution(nnx.Module):
         bits: Int8[Array, "*batch heads tokens"],
         importance: Float[Array, "head_dim"],
     ) -> Float[Array, "*batch tokens heads head_dim"]:
-        """Features; see `qama_jax.distribute_energy`."""
+        """Features; see `qama_jax.readouts.distribution.distribute_energy`."""
         return distribute_energies(hamiltonians, bits, importance)

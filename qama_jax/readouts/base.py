@@ -4,7 +4,7 @@ import math
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from qama_jax.problems.attention import AttentionHamiltonian, Select
 from qama_jax.readouts.dropout import Dropout
@@ -87,12 +87,12 @@ def check_readout(readout: Any) -> None:
 
 
 def without_padding(
-    hamiltonian: AttentionHamiltonian, *arrays: Float[Array, "selected heads head_dim"]
+    mask: Bool[Array, "selected"] | None, *arrays: Float[Array, "selected heads head_dim"]
 ) -> tuple[Float[Array, "selected heads head_dim"], ...]:
     """The arrays with 0 for padded tokens, which may hold anything, even values whose products are infinite."""
-    if hamiltonian.mask is None:
+    if mask is None:
         return arrays
-    return tuple(jnp.where(hamiltonian.mask[:, None, None], array, 0) for array in arrays)
+    return tuple(jnp.where(mask[:, None, None], array, 0) for array in arrays)
 
 
 def check_beta(beta: Any) -> None:

@@ -23,6 +23,11 @@ class Dropout:
     rate: float
     broadcast: bool
 
+    def split(self) -> tuple["Dropout", "Dropout"]:
+        """Two that drop entries independently of each other."""
+        one, other = (dataclasses.replace(self, key=key) for key in jax.random.split(self.key))
+        return one, other
+
     def factors(self, shape: tuple[int, ...], head_axis: int, dtype: jnp.dtype) -> Float[Array, "..."]:
         """The factors for weights of this shape, each 0 or 1 / (1 - rate)."""
         sizes = list(shape)

@@ -39,7 +39,7 @@ class LinearReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
-        key, value = without_padding(hamiltonian, key, value)
+        key, value = without_padding(hamiltonian.mask, key, value)
         gates = hamiltonian.clamp(jnp.exp(log_gate(hamiltonian, solution, self.beta)))
         query = jax.nn.elu(query) + 1
         key = (jax.nn.elu(key) + 1) * gates.T[..., None]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.checks import check_count
 from qama_jax.problems.attention import AttentionHamiltonian, Select
-from qama_jax.readouts.base import check_beta
+from qama_jax.readouts.base import check_beta, without_padding
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attention_weights, hidden, strongest
 from qama_jax.readouts.window import attend_window
@@ -102,9 +102,10 @@ class MemoryReadout:
         segments = jnp.ones(tokens, jnp.int32) if segments is None else segments.astype(jnp.int32)
         if self.causal:
             return _attend_causally(self, query, key, value, segments, remembered, chunk, dropout)
-        strength = remembered.strength
+        valid, strength = segments > 0, remembered.strength
+        key, value = without_padding(valid, key, value)
         _, slots = jax.lax.top_k(strength, min(self.memory_size, strength.shape[1]))
-        return attend_window(query, key, value, segments > 0, remembered.take(slots), self.radius, dropout)
+        return attend_window(query, key, value, valid, remembered.take(slots), self.radius, dropout)
 
 
 def strongest_of(

@@ -60,8 +60,9 @@ class MixedReadout:
         dropout: Dropout | None = None,
     ) -> Float[Array, "tokens heads head_dim"]:
         """See `Readout`; `mix` is g."""
-        arguments = (hamiltonian, solution, query, key, value, importance, dropout)
-        near, far = self._window().read(*arguments), self._keys().read(*arguments)
+        arguments = (hamiltonian, solution, query, key, value, importance)
+        of_near, of_far = (None, None) if dropout is None else dropout.split()
+        near, far = self._window().read(*arguments, of_near), self._keys().read(*arguments, of_far)
         return near + mix.astype(far.dtype)[None, :, None] * far
 
     def _window(self) -> WindowReadout:

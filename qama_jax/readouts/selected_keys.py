@@ -19,7 +19,8 @@ class SelectedKeysReadout:
         o_i = Σ_j m_j exp(q_i·k_j/√D) v_j / Σ_j m_j exp(q_i·k_j/√D),    j among the k selected keys of largest gate m
 
     Here m_j is the gate of key j in the head, see `qama_jax.readouts.log_gate`. With all keys selected at equal gates
-    this is softmax attention. A head that selects no key gives 0.
+    this is softmax attention. A head that selects no key reads the visible key of largest gate; where none is visible,
+    features are 0.
 
     Args:
       num_keys: k, static.
@@ -41,7 +42,7 @@ class SelectedKeysReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
-        key, value = without_padding(hamiltonian, key, value)
+        key, value = without_padding(hamiltonian.mask, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         if at_most(key.shape[0], 2 * self.num_keys):
             # This takes fewer operations than a gather and its derivative, a scatter.

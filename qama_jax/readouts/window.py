@@ -61,7 +61,7 @@ class WindowReadout:
                 f"WindowReadout needs as many keys as queries, {tokens}, got {keys}: a window holds neighbours in "
                 "one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
             )
-        key, value = without_padding(hamiltonian, key, value)
+        key, value = without_padding(hamiltonian.mask, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         valid = jnp.ones(tokens, bool) if hamiltonian.mask is None else hamiltonian.mask
         return attend_window(query, key, value, valid, selection, self.radius, dropout)
