@@ -11,9 +11,9 @@ _SIDE = 32
 _STEPS = 24  # of a path, a pixel each
 _BEND = 0.25  # standard deviation of a step's turn, radians
 _MARGIN = 2.0
-# Dashes of two steps and gaps of one; other paths, and other parts of the same, are farther away than any gap.
+# Dashes end two steps before the next; all pixels of other paths, dots included, are farther away than that.
 _DASH, _PERIOD = 2, 3
-_CLEARANCE = 5.0
+_CLEARANCE = 6.5
 _PATH, _DOT = 128, 255
 _CANDIDATES = 50_000
 _TRAIN, _TEST = 20_000, 2_000

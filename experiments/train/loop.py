@@ -67,8 +67,9 @@ def train(
     """Trains a classifier and writes its result file after every test: after every epoch, or 20 times in its minutes.
 
     Randomness is a function of seed, epoch and step alone, and the whole state is in the checkpoint, the clock of a run
-    of minutes included: a resumed run continues bit for bit, as far as steps take the same time. Batches are spread over all devices of all processes; a run may be resumed on another number
-    of them, with the same random numbers and sums in another order.
+    of minutes included: a resumed run continues bit for bit, as far as steps take the same time. Batches are spread
+    over all devices of all processes; a run may be resumed on another number of them, with the same random numbers and
+    sums in another order.
 
     Args:
       make_model: builds the model from its random streams.

@@ -93,8 +93,8 @@ class Run:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.training.augment and self.dataset not in augment.DATASETS:
             raise ValueError(
-                f"augment is for {', '.join(augment.DATASETS)}, whose mirror images are of the same class; leave it out "
-                f"for {self.dataset}"
+                f"augment is for {', '.join(augment.DATASETS)}, whose mirror images are of the same class; leave it "
+                f"out for {self.dataset}"
             )
 
     @property
