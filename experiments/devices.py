@@ -73,6 +73,13 @@ def is_writer() -> bool:
     return jax.process_index() == 0
 
 
+def of_first(value: float) -> float:
+    """The number that process 0 has, in all processes, so that they decide alike."""
+    if jax.process_count() == 1:
+        return value
+    return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
+
+
 def wait_for_all() -> None:
     """Returns when every process has come here, so that all see the files that were written before."""
     if jax.process_count() > 1:

@@ -209,6 +209,30 @@ def draw_variation(path: Path, panels: Mapping[str, Mapping[str, Curve]], label:
     _save(figure, path)
 
 
+def draw_over_time(path: Path, panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> None:
+    """Accuracy over the time of training.
+
+    Args:
+      path: PNG file to write.
+      panels: of each task, for each arm and seed, by a label, minutes and accuracies in per cent.
+    """
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.4 * columns, 3.4 * rows), squeeze=False, layout="constrained")
+    labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    colours = dict(zip(labels, plt.get_cmap("tab20").colors, strict=False))
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, (task, curves) in zip(axes.flat, panels.items(), strict=False):
+        for label, seeds in curves.items():
+            for index, (minutes, accuracies) in enumerate(seeds):
+                axis.plot(minutes, accuracies, color=colours[label], label=None if index else label, linewidth=1.2)
+        axis.set(title=task, xlabel="minutes of training", ylabel="test accuracy, %")
+    handles = {label: plt.Line2D([], [], color=colours[label]) for label in labels}
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=7)
+    _save(figure, path)
+
+
 def draw_costs(path: Path, scaling: Mapping[str, Any]) -> None:
     """Time and temporary memory of each mechanism over the length.
 

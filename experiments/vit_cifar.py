@@ -1,6 +1,9 @@
 """SimpleViT on images with QAMA, softmax, no or other attention: the paper's vision experiment (Tables I, III and VII).
 
     python experiments/vit_cifar.py --attention qama --dataset cifar10
+    python experiments/vit_cifar.py --attention qama --readout linear --dataset listops --minutes 20 --schedule cosine
+
+Long sequences (listops, imdb_bytes, cifar10_pixels, pathfinder) are for TextTransformer.
 
 Batches are spread over all devices. With `--distributed` on each of several processes, over those of all: on a cluster
 that JAX knows (TPU pods, SLURM, MPI) they find each other, elsewhere by `--coordinator` and the two numbers. They share
@@ -18,12 +21,13 @@ from typing import Any
 
 from flax import nnx
 
-from experiments.data.images import NAMES
+from experiments.data import images, sequences
 from experiments.data.prepared import DataNotFoundError
 from experiments.devices import add_cluster_options, is_writer, join_cluster
 from experiments.models.controls import SELECTIONS
 from experiments.train.loop import TrainingSettings
-from experiments.train.run import ATTENTION, Run
+from experiments.train.run import ATTENTION, DTYPES, Run
+from experiments.train.settings import SCHEDULES
 from qama_jax import (
     EnergyReadout,
     LinearReadout,
@@ -43,11 +47,18 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--attention", choices=ATTENTION, default="qama", help="layers of the blocks")
-    parser.add_argument("--dataset", choices=NAMES, default="cifar10")
+    parser.add_argument("--dataset", choices=(*images.NAMES, *sequences.NAMES), default="cifar10")
+    parser.add_argument("--length", type=int, help="tokens of a sequence, not for images (default: by data set)")
     parser.add_argument("--train-examples", type=int, help="use the first so many training images (default: all)")
     parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--minutes", type=float, help="train for so long instead, tests and compilation apart")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--schedule", choices=SCHEDULES, default="constant", help="of the learning rate")
+    parser.add_argument("--warmup", type=float, default=0.0, help="share of the run in which the learning rate rises")
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="of AdamW")
+    parser.add_argument("--augment", action="store_true", help="crop and mirror the training images at random")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the blocks; parameters are float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patch-size", type=int, help="(default: 4, digits: 2, groups: 1, digit_groups: 8)")
     parser.add_argument("--width", type=int, default=64, help="features of a token")
@@ -99,21 +110,42 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], nnx.Module]:
     run = Run(
         options.dataset,
         options.attention,
-        TrainingSettings(options.seed, options.epochs, options.batch_size, options.learning_rate),
+        TrainingSettings(
+            options.seed,
+            options.epochs,
+            options.batch_size,
+            options.learning_rate,
+            minutes=options.minutes,
+            schedule=options.schedule,
+            warmup=options.warmup,
+            weight_decay=options.weight_decay,
+            augment=options.augment,
+        ),
         width=options.width,
         depth=options.depth,
         num_heads=options.num_heads,
         mlp_dim=options.mlp_dim,
         patch_size=options.patch_size or {"digits": 2, "groups": 1, "digit_groups": 8}.get(options.dataset, 4),
+        length=_length(options),
         train_examples=options.train_examples,
         solver=make_solver(options),
         readout=make_readout(options),
         selection=options.selection,
+        dtype=options.dtype,
     )
     run_dir = options.run_dir or Path(f"runs/{_name(options)}-seed{options.seed}")
     result_path = options.result or run_dir / "result.json"
     data = run.load(options.cache_dir)
     return run.execute(data, run_dir=run_dir, result_path=result_path, resume=options.resume)
+
+
+def _length(options: argparse.Namespace) -> int:
+    """Tokens of a sequence; images have none that could be chosen."""
+    if options.dataset not in sequences.NAMES:
+        if options.length is not None:
+            raise ValueError(f"length is of {', '.join(sequences.NAMES)}; for {options.dataset} set patch_size")
+        return Run.length
+    return sequences.default_length(options.dataset) if options.length is None else options.length
 
 
 def _name(options: argparse.Namespace) -> str:

@@ -1,6 +1,7 @@
 """BigBird attention: blocks of a window, global blocks and random ones."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,9 +46,9 @@ class BigBird:
         if self.num_window % 2 == 0:
             raise ValueError(f"num_window must be odd, so that a block is in the middle, got {self.num_window}")
 
-    def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
+    def layer(self, num_heads: int, in_features: int, **settings: Any) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""
-        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=self, rngs=rngs)
+        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=self, **settings)
 
     def __call__(
         self,

@@ -3,21 +3,36 @@
 from collections.abc import Callable
 
 from flax import nnx
+from flax.typing import Dtype
 from jaxtyping import Array, Bool, Float
 
-# Makes an attention layer from (num_heads, in_features, *, rngs); None leaves attention out of the block.
+# Makes an attention layer from (num_heads, in_features, *, rngs), and from a dtype where the block has one; None leaves
+# attention out of the block.
 AttentionFactory = Callable[..., nnx.Module] | None
 
 
 class Block(nnx.Module):
-    """Pre-norm transformer block: attention, then a two-layer perceptron, each with a residual connection."""
+    """Pre-norm transformer block: attention, then a two-layer perceptron, each with a residual connection.
 
-    def __init__(self, attention: AttentionFactory, num_heads: int, width: int, mlp_dim: int, *, rngs: nnx.Rngs):
-        self.attention_norm = nnx.data(None if attention is None else nnx.LayerNorm(width, rngs=rngs))
-        self.attention = nnx.data(None if attention is None else attention(num_heads, width, rngs=rngs))
-        self.mlp_norm = nnx.LayerNorm(width, rngs=rngs)
-        self.expand = nnx.Linear(width, mlp_dim, rngs=rngs)
-        self.contract = nnx.Linear(mlp_dim, width, rngs=rngs)
+    It computes in `dtype`, statistics of the norms apart; None for that of inputs and parameters.
+    """
+
+    def __init__(
+        self,
+        attention: AttentionFactory,
+        num_heads: int,
+        width: int,
+        mlp_dim: int,
+        *,
+        dtype: Dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
+        settings = {"rngs": rngs} if dtype is None else {"dtype": dtype, "rngs": rngs}
+        self.attention_norm = nnx.data(None if attention is None else nnx.LayerNorm(width, dtype=dtype, rngs=rngs))
+        self.attention = nnx.data(None if attention is None else attention(num_heads, width, **settings))
+        self.mlp_norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.expand = nnx.Linear(width, mlp_dim, dtype=dtype, rngs=rngs)
+        self.contract = nnx.Linear(mlp_dim, width, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,

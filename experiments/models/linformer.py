@@ -1,6 +1,7 @@
 """Linformer attention: keys and values projected along the tokens."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -36,9 +37,10 @@ class Linformer:
     def __post_init__(self):
         check_count(length=self.length, rank=self.rank)
 
-    def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
+    def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs, **settings: Any) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""
-        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=LowRankAttention(self, rngs=rngs), rngs=rngs)
+        attention = LowRankAttention(self, rngs=rngs)
+        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=attention, rngs=rngs, **settings)
 
 
 class LowRankAttention(nnx.Module):
@@ -76,7 +78,7 @@ class LowRankAttention(nnx.Module):
         seen = visible_keys(mask, tokens)[..., None, None]
 
         def mix(projection, x):
-            return jnp.einsum("km,...mhd->...khd", projection[:, :tokens], x * seen.astype(x.dtype))
+            return jnp.einsum("km,...mhd->...khd", projection[:, :tokens].astype(x.dtype), x * seen.astype(x.dtype))
 
         key, value = mix(self.key_projection[...], key), mix(self.value_projection[...], value)
         return attend(query, key, value, jnp.ones((1, 1, 1), bool))

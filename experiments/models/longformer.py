@@ -1,6 +1,7 @@
 """Longformer attention: a sliding window and global tokens."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -39,9 +40,9 @@ class Longformer:
         check_count(radius=self.radius)
         check_count(0, num_global=self.num_global)
 
-    def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
+    def layer(self, num_heads: int, in_features: int, **settings: Any) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""
-        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=self, rngs=rngs)
+        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=self, **settings)
 
     def __call__(
         self,

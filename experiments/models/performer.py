@@ -1,6 +1,7 @@
 """Performer attention: softmax by positive orthogonal random features, FAVOR+."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,9 +42,9 @@ class Performer:
     def __post_init__(self):
         check_count(num_features=self.num_features)
 
-    def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> nnx.MultiHeadAttention:
+    def layer(self, num_heads: int, in_features: int, **settings: Any) -> nnx.MultiHeadAttention:
         """Flax's layer with this attention; an `AttentionFactory`."""
-        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=self, rngs=rngs)
+        return nnx.MultiHeadAttention(num_heads, in_features, attention_fn=self, **settings)
 
     def __call__(
         self,

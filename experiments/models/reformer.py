@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.typing import Dtype
 from jaxtyping import Array, Bool, Float, Int
 
 from experiments.models.attend import visible_keys
@@ -46,9 +47,11 @@ class Reformer:
     def __post_init__(self):
         check_count(chunk_length=self.chunk_length, num_rounds=self.num_rounds)
 
-    def layer(self, num_heads: int, in_features: int, *, rngs: nnx.Rngs) -> "ReformerAttention":
+    def layer(
+        self, num_heads: int, in_features: int, *, dtype: Dtype | None = None, rngs: nnx.Rngs
+    ) -> "ReformerAttention":
         """A layer with this attention; an `AttentionFactory`."""
-        return ReformerAttention(self, num_heads, in_features, rngs=rngs)
+        return ReformerAttention(self, num_heads, in_features, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
@@ -145,15 +148,18 @@ class ReformerAttention(nnx.Module):
       settings: of the hashing.
       num_heads: attention heads.
       in_features: features of a token, in and out.
+      dtype: of the computation; None for that of inputs and parameters.
       rngs: the stream `params`.
     """
 
-    def __init__(self, settings: Reformer, num_heads: int, in_features: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, settings: Reformer, num_heads: int, in_features: int, *, dtype: Dtype | None = None, rngs: nnx.Rngs
+    ):
         self.settings = settings
         heads = (num_heads, in_features // num_heads)
-        self.query = nnx.LinearGeneral(in_features, heads, rngs=rngs)
-        self.value = nnx.LinearGeneral(in_features, heads, rngs=rngs)
-        self.out = nnx.LinearGeneral(heads, in_features, axis=(-2, -1), rngs=rngs)
+        self.query = nnx.LinearGeneral(in_features, heads, dtype=dtype, rngs=rngs)
+        self.value = nnx.LinearGeneral(in_features, heads, dtype=dtype, rngs=rngs)
+        self.out = nnx.LinearGeneral(heads, in_features, axis=(-2, -1), dtype=dtype, rngs=rngs)
 
     def __call__(
         self,

@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 from flax import nnx
+from flax.typing import Dtype
 from jaxtyping import Array, Float, Num
 
 from experiments.models.block import AttentionFactory, Block
@@ -24,6 +25,7 @@ class SimpleViT(nnx.Module):
       num_heads: attention heads.
       mlp_dim: hidden features of the perceptrons.
       attention: makes the attention layers; None leaves them out.
+      dtype: of embedding and blocks; None for float32, which parameters, the last norm and the head have in any case.
       pixel_mean: of each channel or of all, subtracted from the pixels.
       pixel_deviation: of each channel or of all, by which they are then divided.
       rngs: the stream `params`.
@@ -40,6 +42,7 @@ class SimpleViT(nnx.Module):
         num_heads: int,
         mlp_dim: int,
         attention: AttentionFactory,
+        dtype: Dtype | None = None,
         pool: tuple[int, int] = (1, 1),
         pixel_mean: tuple[float, ...] = (0.0,),
         pixel_deviation: tuple[float, ...] = (1.0,),
@@ -54,8 +57,10 @@ class SimpleViT(nnx.Module):
         self.grid = (patches[0] // pool[0], patches[1] // pool[1])
         self.patch_size, self.pool = patch_size, pool
         self.pixel_mean, self.pixel_deviation = pixel_mean, pixel_deviation
-        self.embed = nnx.Linear(patch_size * patch_size * channels, width, rngs=rngs)
-        self.blocks = nnx.List([Block(attention, num_heads, width, mlp_dim, rngs=rngs) for _ in range(depth)])
+        self.embed = nnx.Linear(patch_size * patch_size * channels, width, dtype=dtype, rngs=rngs)
+        self.blocks = nnx.List(
+            [Block(attention, num_heads, width, mlp_dim, dtype=dtype, rngs=rngs) for _ in range(depth)]
+        )
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.head = nnx.Linear(width, num_classes, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
@@ -82,7 +87,7 @@ class SimpleViT(nnx.Module):
         """What the first block gets: embedded patches, averaged in windows, with their positions."""
         pixels = (images.astype(jnp.float32) - jnp.array(self.pixel_mean)) / jnp.array(self.pixel_deviation)
         x = self._pooled(self.embed(self._patches(pixels)))
-        return x + grid_positions(*self.grid, x.shape[-1])
+        return x + grid_positions(*self.grid, x.shape[-1]).astype(x.dtype)
 
     def _patches(
         self, images: Float[Array, "batch height width channels"]

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.typing import Dtype
 from jaxtyping import Array, Float, Int
 
 from experiments.models.block import AttentionFactory, Block
@@ -20,6 +21,7 @@ class TextTransformer(nnx.Module):
       num_heads: attention heads.
       mlp_dim: hidden features of the perceptrons.
       attention: makes the attention layers; None leaves them out.
+      dtype: of embedding and blocks; None for float32, which parameters, the last norm and the head have in any case.
       rngs: the stream `params`.
     """
 
@@ -33,10 +35,13 @@ class TextTransformer(nnx.Module):
         num_heads: int,
         mlp_dim: int,
         attention: AttentionFactory,
+        dtype: Dtype | None = None,
         rngs: nnx.Rngs,
     ):
-        self.embed = nnx.Embed(vocabulary, width, rngs=rngs)
-        self.blocks = nnx.List([Block(attention, num_heads, width, mlp_dim, rngs=rngs) for _ in range(depth)])
+        self.embed = nnx.Embed(vocabulary, width, dtype=dtype, rngs=rngs)
+        self.blocks = nnx.List(
+            [Block(attention, num_heads, width, mlp_dim, dtype=dtype, rngs=rngs) for _ in range(depth)]
+        )
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.head = nnx.Linear(width, num_classes, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
@@ -51,9 +56,10 @@ class TextTransformer(nnx.Module):
         """Logits. `rngs` feeds the annealers of QAMA layers unless deterministic; `sow` keeps their diagnostics."""
         valid = ids != 0
         x = self.embed(ids.astype(jnp.int32))
-        x = x + sequence_positions(np.arange(x.shape[1]), x.shape[2])
+        x = x + sequence_positions(np.arange(x.shape[1]), x.shape[2]).astype(x.dtype)
         for block in self.blocks:
             x = block(x, valid[:, None, None, :], deterministic=deterministic, rngs=rngs, sow=sow)
+        x = self.norm(x)
         weights = valid[..., None].astype(x.dtype)
-        mean = jnp.sum(self.norm(x) * weights, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), 1)
+        mean = jnp.sum(x * weights, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), 1)
         return self.head(mean)

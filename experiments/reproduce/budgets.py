@@ -27,10 +27,12 @@ class Budget(NamedTuple):
     Attributes:
       amount: of every run; None for what the study has set for two CPU cores.
       lengths: tokens of a text of each data set.
+      minutes: of training, of the runs that compare attention at equal time.
     """
 
     amount: Amount | None
     lengths: dict[str, int]
+    minutes: float
 
     def of(self, reduced: Amount) -> Amount:
         """The amount of a run, for which its study has set a reduced one."""
@@ -42,9 +44,9 @@ _LENGTHS = {"imdb": 512, "sst2": 72}
 
 BUDGETS = {
     # The paper's.
-    "paper": Budget(Amount(50), _LENGTHS),
+    "paper": Budget(Amount(50), _LENGTHS, 60),
     # On two CPU cores about two hours a table, and for Tables IV, V and VII no more than minutes a run.
-    "reduced": Budget(None, _LENGTHS),
+    "reduced": Budget(None, _LENGTHS, 20),
     # Minutes: whether everything works, not how well.
-    "quick": Budget(Amount(1, 1_280, 512), {"imdb": 64, "sst2": 32}),
+    "quick": Budget(Amount(1, 1_280, 512), {"imdb": 64, "sst2": 32}, 0.02),
 }

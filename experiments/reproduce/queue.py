@@ -104,16 +104,19 @@ def estimate(runs: Sequence[Run], places: Places) -> str:
     By the speed of a few steps of the first run with attention: rough, since their costs differ, to know hours from
     weeks.
     """
-    work = {run: _work(run, data, places) for run, data in _with_data(runs, places)}
-    missing = [run for run, tokens in work.items() if tokens]
-    if not missing:
+    work = {run: _work(run, data, places) for run, data in _with_data(runs, places) if not finished(run, data, places)}
+    if not work:
         return "all runs are done"
+    minutes = sum(run.training.minutes or 0.0 for run in work)
+    missing = [run for run in work if run.training.minutes is None]
+    if not missing:
+        return f"{len(work)} runs to do; {minutes / 60:,.1f} hours of training"
     attending = [run for run in missing if run.attention != "none"]
     run, data = next(_with_data(attending or missing, places))
     tokens_per_second = run.num_tokens(data) * run.depth * run.training.batch_size / measure_step(run, data)
-    seconds = sum(work.values()) / tokens_per_second
+    seconds = sum(work.values()) / tokens_per_second + 60 * minutes
     return (
-        f"{len(missing)} runs to do, {sum(work.values()) / 1e9:.2f} G tokens; about {seconds / 3600:,.1f} hours on "
+        f"{len(work)} runs to do, {sum(work.values()) / 1e9:.2f} G tokens; about {seconds / 3600:,.1f} hours on "
         f"this device ({jax.devices()[0].device_kind}) at the speed of {run.name}, {tokens_per_second / 1e3:,.0f} k "
         "tokens/s"
     )
@@ -130,14 +133,16 @@ def _with_data(runs: Iterable[Run], places: Places) -> Iterator[tuple[Run, Datas
 
 
 def _work_of_epoch(run: Run, data: Dataset) -> int:
-    """Tokens of an epoch, roughly what its time is proportional to."""
+    """Tokens of an epoch, roughly what its time is proportional to; 0 of a run whose time is set."""
+    if run.training.minutes is not None:
+        return 0
     return run.num_tokens(data) * run.depth * (len(data.train_labels) + len(data.test_labels) // 3)
 
 
 def _work(run: Run, data: Dataset, places: Places) -> int:
-    """Tokens of the epochs that are left."""
+    """Tokens of the epochs that are left; 0 of a run whose time is set."""
     under_way = places.work / run.name / "result.json"
-    if finished(run, data, places) is not None:
+    if run.training.minutes is not None or finished(run, data, places) is not None:
         return 0
     done = len(json.loads(under_way.read_text())["epochs"]) if under_way.exists() else 0
     return (run.training.epochs - done) * _work_of_epoch(run, data)

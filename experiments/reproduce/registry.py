@@ -20,6 +20,7 @@ _NAMES = (
     "steps",
     "factors",
     "speed",
+    "long_sequences",
 )
 STUDIES: tuple[Study, ...] = tuple(
     importlib.import_module(f"experiments.reproduce.studies.{name}").STUDY for name in _NAMES

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from experiments.data.text_bytes import ByteStreams
 from experiments.models.language_model import LanguageModel
-from experiments.provenance import provenance, write_json
+from experiments.provenance import provenance
+from experiments.result_files import write_json
 
 _STEPS_PER_CALL = 10
 

@@ -1,6 +1,5 @@
 """The one training loop of the experiments."""
 
-import dataclasses
 import functools
 import json
 import time
@@ -18,51 +17,16 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from experiments.data.dataset import Dataset
-from experiments.devices import batch_mesh, gathered, is_writer, on_all, spread, wait_for_all
+from experiments.devices import batch_mesh, gathered, is_writer, of_first, on_all, spread, wait_for_all
 from experiments.provenance import provenance
 from experiments.result_files import as_json, check_header, write_json
+from experiments.train.augment import crop_and_mirror
+from experiments.train.budget import Budget, Progress
 from experiments.train.roc import roc
+from experiments.train.settings import TrainingSettings as TrainingSettings
 
-_STEPS_PER_CALL = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingSettings:
-    """What defines a run besides model and data.
-
-    Attributes:
-      seed: of parameters, order of the examples and solvers.
-      epochs: passes over the training split.
-      batch_size: examples of a step of the optimiser.
-      learning_rate: of Adam.
-      micro_batches: parts of a batch, whose gradients are taken one after the other and averaged: less memory, and on
-        CPU less time where the activations of a batch exceed the caches.
-
-    Raises:
-      ValueError: if the parts of a batch would not be equal.
-    """
-
-    seed: int = 0
-    epochs: int = 10
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    micro_batches: int = 1
-
-    def __post_init__(self):
-        if self.micro_batches < 1 or self.batch_size % self.micro_batches:
-            raise ValueError(
-                f"batch_size={self.batch_size} must be a multiple of micro_batches, got {self.micro_batches}"
-            )
-
-    @property
-    def micro_batch_size(self) -> int:
-        """Examples of a part of a batch."""
-        return self.batch_size // self.micro_batches
-
-    def optimizer(self) -> optax.GradientTransformation | optax.MultiSteps:
-        """It is given the gradients of a part of a batch at a time."""
-        adam = optax.adam(self.learning_rate)
-        return adam if self.micro_batches == 1 else optax.MultiSteps(adam, self.micro_batches)
+# Of the random numbers of augmentation: no step has this number.
+_AUGMENTATION = 2**32 - 1
 
 
 class TrainState(NamedTuple):
@@ -98,22 +62,27 @@ def train(
     header: dict[str, Any],
     resume: bool,
     on_epoch: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, Any], nnx.Module]:
-    """Trains a classifier with Adam and writes its result file after every epoch.
+    """Trains a classifier and writes its result file after every test: after every epoch, or 20 times in its minutes.
 
-    Randomness is a function of seed, epoch and step alone, and the whole state is in the checkpoint: a resumed run
-    continues bit for bit. Batches are spread over all devices of all processes; a run may be resumed on another number
-    of them, with the same random numbers and sums in another order.
+    Randomness is a function of seed, epoch and step alone, and the whole state is in the checkpoint, the clock of a run
+    of minutes included: a resumed run continues bit for bit, as far as steps take the same time. Batches are spread
+    over all devices of all processes; a run may be resumed on another number of them, with the same random numbers and
+    sums in another order.
 
     Args:
       make_model: builds the model from its random streams.
       data: inputs and labels; the model takes the inputs as they are.
-      settings: seed, epochs, batch size, learning rate.
+      settings: seed, epochs or minutes, optimiser.
       run_dir: holds the checkpoints.
-      result_path: the result file; for two classes it ends with the `roc` of the last epoch.
+      result_path: the result file, with a row for each epoch in `epochs`, or of a run of minutes for each test in
+        `tests`, with the examples and seconds of training so far, and the `memory` of a step. For two classes it ends
+        with the `roc` of the last test.
       header: what the result file says of the run; a resumed run must have the same.
       resume: continue from the checkpoint in `run_dir`, if there is one.
-      on_epoch: called after every epoch that was trained.
+      on_epoch: called after every test.
+      clock: seconds.
 
     Returns:
       The content of the result file, and the trained model.
@@ -139,46 +108,66 @@ def train(
     history = []
     if checkpoints.latest_step() is not None:
         state, history = _restore(checkpoints, state, header, resume)
-    if len(history) > settings.epochs:
+    if settings.minutes is None and len(history) > settings.epochs:
         raise ValueError(f"{run_dir} holds a run of {len(history)} epochs, more than epochs={settings.epochs}")
-    if result is not None and not len(history) == len(result["epochs"]) == settings.epochs:
+    steps_per_epoch = len(data.train_labels) // settings.batch_size * settings.micro_batches
+    budget = settings.budget(steps_per_epoch)
+    rows_name = "epochs" if settings.minutes is None else "tests"
+    progress = Progress(int(state.step), history[-1]["seconds"] if history else 0.0)
+    if result is not None and not (
+        result["complete"] and len(result[rows_name]) == len(history) and budget.is_over(progress)
+    ):
         result = None
 
     train_data = on_all(mesh, DeviceData(data.train_inputs, data.train_labels))
     test_inputs = on_all(mesh, data.test_inputs)
     key = on_all(mesh, jax.random.fold_in(root, 2))
-    run_steps = functools.partial(train_steps, graph, optimizer, mesh)
-    steps_per_epoch = len(data.train_labels) // settings.batch_size
+
+    @functools.lru_cache(maxsize=1)
+    def order_of(epoch: int) -> jax.Array:
+        order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
+        return on_all(mesh, order[: steps_per_epoch * settings.micro_batch_size].reshape(steps_per_epoch, -1))
 
     def test() -> np.ndarray:
         return np.asarray(predict(graph, state.params, test_inputs, settings.batch_size, mesh))
 
-    for epoch in range(len(history), settings.epochs):
-        order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(root, 1), epoch), len(data.train_labels))
-        order = order[: steps_per_epoch * settings.batch_size].reshape(-1, settings.micro_batch_size)
-        state, row = _train_epoch(run_steps, state, train_data, on_all(mesh, order), key, epoch)
+    summary = _summary(history, rows_name) if history else {}
+    if result is None:
+        # Ahead of the clock.
+        compiled = train_steps.lower(
+            *(graph, optimizer, mesh, state, train_data, order_of(0), key, np.int32(0), np.int32(0)),
+            settings.rate_factors(budget.shares(progress)),
+            augment=settings.augment,
+        ).compile()
+        run_steps = functools.partial(_run_steps, compiled, train_data, key, order_of, settings)
+        if settings.minutes is not None:
+            summary |= {"memory": _memory(compiled, state)}
+    while not budget.is_over(progress):
+        state, progress, row = _train_row(run_steps, state, budget, progress, clock, len(history) + 1, settings)
         tested = _metrics(test(), data.test_labels)
         row |= {"test_loss": float(tested.loss / tested.count), "test_accuracy": float(tested.correct / tested.count)}
         history.append(row)
         checkpoints.save(
-            epoch,
+            len(history) - 1,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state), history=ocp.args.JsonSave({"header": header, "epochs": history})
             ),
         )
         checkpoints.wait_until_finished()
-        if epoch + 1 < settings.epochs:
-            write_json(result_path, header | provenance() | _summary(history, complete=False))
+        summary |= _summary(history, rows_name)
+        if not budget.is_over(progress):
+            write_json(result_path, header | provenance() | {"complete": False} | summary)
         if is_writer():
+            part = f"epoch {len(history)}/{settings.epochs}" if settings.minutes is None else f"{row['seconds']:.0f} s"
             tqdm.write(
-                f"epoch {epoch + 1}/{settings.epochs}: loss {row['train_loss']:.4f}, "
+                f"{part}: loss {row['train_loss']:.4f}, "
                 f"train {row['train_accuracy']:.2%}, test {row['test_accuracy']:.2%}, "
                 f"{row['samples_per_second']:.0f} samples/s"
             )
         on_epoch()
     checkpoints.close()
     if result is None:
-        result = header | provenance() | _summary(history, complete=True)
+        result = header | provenance() | {"complete": True} | summary
         if data.num_classes == 2:
             result["roc"] = roc(test(), data.test_labels)
         write_json(result_path, result)
@@ -186,13 +175,16 @@ def train(
     return result, nnx.merge(graph, state.params)
 
 
-def _summary(history: list[dict[str, Any]], complete: bool) -> dict[str, Any]:
+def _summary(history: list[dict[str, Any]], rows_name: str) -> dict[str, Any]:
     accuracies = [row["test_accuracy"] for row in history]
+    return {"last_accuracy": accuracies[-1], "best_accuracy": max(accuracies), rows_name: history}
+
+
+def _memory(compiled: Any, state: TrainState) -> dict[str, int]:
+    """Bytes of a training step: what the compiled program needs besides its arguments, and the state."""
     return {
-        "complete": complete,
-        "last_accuracy": accuracies[-1],
-        "best_accuracy": max(accuracies),
-        "epochs": history,
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
     }
 
 
@@ -208,42 +200,76 @@ def _restore(checkpoints: ocp.CheckpointManager, state: TrainState, header: dict
     return restored.state, saved["epochs"]
 
 
-def _train_epoch(run_steps, state, data, order, key, epoch) -> tuple[TrainState, dict[str, float]]:
-    total = Metrics(*np.zeros(3))
-    # A call of no steps compiles, so that the rates below are those of the steady state.
-    state, _ = run_steps(state, data, order, key, np.int32(0), np.int32(0))
-    start = time.perf_counter()
+def _run_steps(compiled, data, key, order_of, settings, state, progress: Progress, budget: Budget):
+    """A call: the state, its number of steps, and the sums of their metrics."""
+    count = budget.steps_of_call(progress)
+    epoch, first = divmod(progress.steps, budget.steps_per_epoch)
+    factors = settings.rate_factors(budget.shares(progress))
+    state, metrics = compiled(state, data, order_of(epoch), key, np.int32(first), np.int32(first + count), factors)
+    return state, count, metrics
+
+
+def _train_row(
+    run_steps, state, budget: Budget, start: Progress, clock, number: int, settings: TrainingSettings
+) -> tuple[TrainState, Progress, dict[str, float]]:
+    """Trains until the next test is due."""
+    timed = settings.minutes is not None
+    total, progress, began = Metrics(*np.zeros(3)), start, clock()
     with tqdm(
-        total=order.size,
-        desc=f"epoch {epoch + 1}",
+        total=None if timed else budget.steps_per_epoch * settings.micro_batch_size,
+        desc=f"{'test' if timed else 'epoch'} {number}",
         unit=" samples",
         unit_scale=True,
         leave=False,
         disable=not is_writer(),
     ) as bar:
-        for first in range(0, len(order), _STEPS_PER_CALL):
-            last = min(first + _STEPS_PER_CALL, len(order))
-            state, metrics = run_steps(state, data, order, key, np.int32(first), np.int32(last))
+        while not budget.is_test_due(progress, start):
+            state, count, metrics = run_steps(state, progress, budget)
             total = Metrics(*(float(a) + float(b) for a, b in zip(total, metrics, strict=True)))
-            bar.update((last - first) * order.shape[1])
+            elapsed = of_first(clock() - began)
+            progress = Progress(progress.steps + count, (start.seconds if timed else 0.0) + elapsed)
+            bar.update(count * settings.micro_batch_size)
             bar.set_postfix(loss=f"{total.loss / total.count:.3f}", accuracy=f"{total.correct / total.count:.1%}")
-    seconds = time.perf_counter() - start
-    return state, {
-        "epoch": epoch + 1,
-        "train_loss": total.loss / total.count,
-        "train_accuracy": total.correct / total.count,
-        "seconds": seconds,
-        "samples_per_second": total.count / seconds,
-    }
+    row = {"examples": progress.steps * settings.micro_batch_size} if timed else {"epoch": number}
+    return (
+        state,
+        progress,
+        row
+        | {
+            "train_loss": total.loss / total.count,
+            "train_accuracy": total.correct / total.count,
+            "seconds": progress.seconds,
+            "samples_per_second": total.count / elapsed,
+        },
+    )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
-def train_steps(graph, optimizer, mesh: Mesh, state: TrainState, data: DeviceData, order, key, first, last):
-    """Steps `first` to `last` of an epoch in one call, so that the device and not Python is the limit."""
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), static_argnames="augment", donate_argnums=3)
+def train_steps(
+    graph,
+    optimizer,
+    mesh: Mesh,
+    state: TrainState,
+    data: DeviceData,
+    order,
+    key,
+    first,
+    last,
+    factors: jax.Array | None = None,
+    *,
+    augment: bool = False,
+):
+    """Steps `first` to `last` of an epoch in one call, so that the device and not Python is the limit.
+
+    The updates of each are multiplied by its factor, where there are any.
+    """
 
     def step(index, carry):
         state, metrics = carry
         inputs, labels = (spread(mesh, array[order[index]]) for array in data)
+        if augment:
+            here = jax.random.fold_in(jax.random.fold_in(key, _AUGMENTATION), state.step)
+            inputs = crop_and_mirror(here, inputs)
 
         def mean_loss(params):
             rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
@@ -253,6 +279,8 @@ def train_steps(graph, optimizer, mesh: Mesh, state: TrainState, data: DeviceDat
 
         gradient, batch_metrics = jax.grad(mean_loss, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        if factors is not None:
+            updates = jax.tree.map(lambda update: factors[index - first] * update, updates)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, optimizer_state, state.step + 1), jax.tree.map(jnp.add, metrics, batch_metrics)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flax import nnx
 
-from experiments.data import images, text
+from experiments.data import images, sequences, text
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
 from experiments.models.block import AttentionFactory
@@ -18,12 +18,14 @@ from experiments.models.linear_attention import LinearAttention
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
+from experiments.train import augment
 from experiments.train.loop import TrainingSettings, train
 from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation, SteepestDescent
 from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
-DATASETS = (*images.NAMES, *text.NAMES)
+DATASETS = (*images.NAMES, *text.NAMES, *sequences.NAMES)
+DTYPES = ("float32", "bfloat16")
 # Besides QAMA and the baselines.
 LAYERS: dict[str, AttentionFactory] = {"softmax": nnx.MultiHeadAttention, "linear": LinearAttention, "none": None}
 ATTENTION = ("qama", *LAYERS, *baselines.NAMES)
@@ -34,7 +36,7 @@ class Run:
     """One model on one data set. A model with other attention or none ignores the settings of QAMA.
 
     Args:
-      dataset: one of `DATASETS`: images for `SimpleViT`, texts for `TextTransformer`.
+      dataset: one of `DATASETS`: images for `SimpleViT`, texts and other sequences of tokens for `TextTransformer`.
       attention: one of `ATTENTION`.
       training: seed, epochs, batch size, learning rate.
       width: features of a token.
@@ -43,8 +45,8 @@ class Run:
       mlp_dim: hidden features of the perceptrons.
       patch_size: side of the patches of an image.
       pool: rows and columns of patches that are averaged before the blocks, see `SimpleViT`.
-      vocabulary: number of token ids of a text.
-      length: tokens of a text; longer ones are cut.
+      vocabulary: number of token ids of a text; other sequences have their own.
+      length: tokens of a sequence; longer texts are cut.
       train_examples: the first so many; None for all.
       test_examples: the first so many; None for all.
       solver: of QAMA; None for the layer's own, of fewer steps in training.
@@ -53,6 +55,8 @@ class Run:
       rho_0: ρ₀ of QAMA.
       gamma_0: γ₀ of QAMA.
       importance_scale: standard deviation of W_ε at the start, in QAMA.
+      baseline: its settings, where `attention` is one; None for those of the paper's Table VII.
+      dtype: one of `DTYPES`, in which the blocks compute; parameters are float32.
       study: what the run is for.
       case: the row of the study: a data set and what its model has of its own.
       arm: what is compared within the case; with the seed, the four names are those of the run.
@@ -77,14 +81,21 @@ class Run:
     rho_0: float = 0.16
     gamma_0: float = 0.8
     importance_scale: float = 0.05
+    baseline: baselines.Baseline | None = None
+    dtype: str = "float32"
     study: str = ""
     case: str = ""
     arm: str = ""
 
     def __post_init__(self):
-        for name, choices in (("attention", ATTENTION), ("selection", SELECTIONS)):
+        for name, choices in (("attention", ATTENTION), ("selection", SELECTIONS), ("dtype", DTYPES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.training.augment and self.dataset not in augment.DATASETS:
+            raise ValueError(
+                f"augment is for {', '.join(augment.DATASETS)}, whose mirror images are of the same class; leave it "
+                f"out for {self.dataset}"
+            )
 
     @property
     def name(self) -> str:
@@ -92,9 +103,9 @@ class Run:
         return f"{self.study}/{self.case}_{self.arm}_seed{self.training.seed}"
 
     @property
-    def is_text(self) -> bool:
-        """Whether the data set is of texts."""
-        return self.dataset in text.NAMES
+    def has_tokens(self) -> bool:
+        """Whether the data set is of sequences of token ids, not of images."""
+        return self.dataset in text.NAMES or self.dataset in sequences.NAMES
 
     def load(self, cache_dir: Path) -> Dataset:
         """The data.
@@ -103,7 +114,9 @@ class Run:
           DataNotFoundError: if they are not there and cannot be downloaded.
           ValueError: if there is no data set of that name.
         """
-        if self.is_text:
+        if self.dataset in sequences.NAMES:
+            data = sequences.load_sequences(self.dataset, cache_dir, self.length)
+        elif self.dataset in text.NAMES:
             data = text.load_text(self.dataset, cache_dir, vocabulary=self.vocabulary, length=self.length)
         else:
             data = images.load_images(self.dataset, cache_dir)
@@ -114,7 +127,7 @@ class Run:
         return functools.partial(_make_model, self._model_settings(data), self._attention(data))
 
     def header(self, data: Dataset) -> dict[str, Any]:
-        """What the result says of the run: whatever defines it but the number of epochs, by which it may grow."""
+        """What the result says of the run: whatever defines it, see `TrainingSettings.described`."""
         shapes = nnx.eval_shape(lambda: self.model_maker(data)(nnx.Rngs(0)))
         qama = {
             "solver": self._solver_in_words(),
@@ -124,14 +137,12 @@ class Run:
             "gamma_0": self.gamma_0,
             "importance_scale": self.importance_scale,
         }
-        settings = dataclasses.asdict(self.training)
-        del settings["epochs"]
         return {
             "study": self.study,
             "case": self.case,
             "arm": self.arm,
-            "seed": settings.pop("seed"),
-            "settings": settings,
+            "seed": self.training.seed,
+            "settings": self.training.described(),
             "dataset": self.dataset,
             "attention": self.attention,
             "train_examples": len(data.train_labels),
@@ -146,7 +157,7 @@ class Run:
     def num_tokens(self, data: Dataset) -> int:
         """Length of the token sequence."""
         shape = data.train_inputs.shape
-        if self.is_text:
+        if self.has_tokens:
             return shape[1]
         return math.prod(side // self.patch_size // window for side, window in zip(shape[1:3], self.pool, strict=True))
 
@@ -179,8 +190,11 @@ class Run:
             "num_heads": self.num_heads,
             "mlp_dim": self.mlp_dim,
         }
-        if self.is_text:
-            return {"vocabulary": self.vocabulary} | common
+        if self.dtype != "float32":
+            common["dtype"] = self.dtype
+        if self.has_tokens:
+            of_task = self.dataset in sequences.NAMES
+            return {"vocabulary": sequences.vocabulary_of(self.dataset) if of_task else self.vocabulary} | common
         mean, deviation = data.channel_moments
         images_only = {
             "image_shape": data.train_inputs.shape[1:],
@@ -197,6 +211,8 @@ class Run:
         return repr(self.solver)
 
     def _baseline(self, data: Dataset) -> baselines.Baseline:
+        if self.baseline is not None:
+            return self.baseline
         return baselines.make_baseline(self.attention, tokens=self.num_tokens(data), seed=self.training.seed)
 
     def _attention(self, data: Dataset) -> AttentionFactory:
