@@ -82,7 +82,7 @@ class TestListOps:
 
 
 class TestPathfinder:
-    images = draw_images(np.random.default_rng(0), 600)
+    images = draw_images(np.random.default_rng(0), 200)
 
     def test_joined_dots_are_in_one_piece(self):
         """Of the pixels, neighbours where they are less than 3.5 apart: the dots are in one component, or in two."""
@@ -96,17 +96,17 @@ class TestPathfinder:
     def test_nothing_else_tells_the_label(self):
         """Neither the number of dots, nor how much is drawn, nor how far apart the dots are."""
         pixels, labels, dots = self.images
-        assert labels.sum() == 300
+        assert labels.sum() == 100
         assert all(ndimage.label(image == 255, structure=np.ones((3, 3)))[1] == 2 for image in pixels)
         distances = np.linalg.norm(dots[:, 0] - dots[:, 1], axis=-1).astype(int)
         np.testing.assert_array_equal(*(np.bincount(distances[labels == label], minlength=40) for label in (0, 1)))
         drawn = (pixels > 0).sum(axis=(1, 2))
         means = [drawn[labels == label].mean() for label in (0, 1)]
-        assert abs(means[0] - means[1]) < 4 * drawn.std() / np.sqrt(300)
+        assert abs(means[0] - means[1]) < 4 * drawn.std() / np.sqrt(100)
 
     def test_is_the_same_again_as_tokens(self):
-        data = make_pathfinder(1024, train_examples=600, test_examples=10)
-        np.testing.assert_array_equal(data.train_inputs, self.images.pixels.reshape(600, -1).astype(int) + 1)
+        data = make_pathfinder(1024, train_examples=200, test_examples=10)
+        np.testing.assert_array_equal(data.train_inputs, self.images.pixels.reshape(200, -1).astype(int) + 1)
         np.testing.assert_array_equal(data.train_labels, self.images.labels)
         assert not np.array_equal(data.train_inputs[:10], data.test_inputs)
 
