@@ -124,9 +124,11 @@ def read_out(
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
     read: Callable[..., Array] = readout.read
     arguments = hamiltonians, solutions, *tensors
-    learned = (importance,) if mix is None else (importance, mix)
+    learned = (importance,)
     if segments is not None:
         arguments, read = (segments, *arguments), functools.partial(_read_segments, readout)
+    if mix is not None:
+        learned, read = (mix, importance), functools.partial(_read_mixed, readout)
 
     if dropout is None:
         features = over_batch(read, batch, *learned)(*arguments)
@@ -144,6 +146,11 @@ def read_out(
 
 def _read_segments(readout: Any, segments: Array, *arguments: Any) -> Array:
     return readout.read(*arguments, segments=segments)
+
+
+def _read_mixed(readout: Any, hamiltonian: Any, solution: Any, *arguments: Any) -> Array:
+    query, key, value, mix, *others = arguments
+    return readout.read(hamiltonian, solution, query, key, value, *others, mix=mix)
 
 
 def run_stages(

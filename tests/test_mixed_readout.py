@@ -131,6 +131,13 @@ def test_mix_goes_with_read_outs_that_mix(readout, mix):
         qama_jax.qama_attention(*arguments, rng=jax.random.key(0), readout=readout, mix=mix)
 
 
+def test_a_window_is_of_one_sequence():
+    query, key, value = (jnp.ones((tokens, HEADS, HEAD_DIM)) for tokens in (9, 5, 5))
+    call = {"rng": jax.random.key(0), "readout": MixedReadout(2, 3), "mix": jnp.zeros(HEADS)}
+    with pytest.raises(ValueError, match="MixedReadout needs as many keys as queries, 9, got 5"):
+        qama_jax.qama_attention(query, key, value, jnp.ones(HEAD_DIM), **call)
+
+
 def test_settings_are_checked():
     for settings, message in (({"radius": 0}, "radius"), ({"num_keys": 0}, "num_keys"), ({"beta": 0.0}, "beta")):
         with pytest.raises(ValueError, match=f"{message} must be"):

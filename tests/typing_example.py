@@ -32,6 +32,6 @@ sampler = qama_jax.hardware.DimodBackend(dimod.ExactSolver())
 solvers: list[qama_jax.Solver] = [qama_jax.CimSolver(sampler), qama_jax.CimSolver(ones, num_reads=2), Zeros()]
 answers = [qama_jax.solve(jax.random.key(0), qubo, solver).bits.tolist() for solver in solvers]
 layer = qama_jax.QAMAAttention(2, 8, solver=annealer, readout=qama_jax.WindowReadout(), decode=False, rngs=nnx.Rngs(0))
-linen = qama_jax.linen.QAMAAttention(num_heads=2, solver=Zeros(), readout=qama_jax.LinearReadout())
+linen = qama_jax.linen.QAMAAttention(num_heads=2, solver=Zeros(), readout=qama_jax.MixedReadout())
 inputs = jax.numpy.ones((1, 4, 8))
 features = layer(inputs), linen.apply(linen.init(jax.random.key(0), inputs), inputs)

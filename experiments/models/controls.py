@@ -76,9 +76,11 @@ class UncoupledReadout:
         """That of the read-out."""
         return is_mixing(self.readout)
 
-    def read(self, hamiltonian: AttentionHamiltonian, solution: Solution, *arguments: jax.Array) -> jax.Array:
+    def read(
+        self, hamiltonian: AttentionHamiltonian, solution: Solution, *arguments: jax.Array, **weights: jax.Array
+    ) -> jax.Array:
         """See `qama_jax.Readout`."""
-        return self.readout.read(*_uncoupled(hamiltonian, solution), *arguments)
+        return self.readout.read(*_uncoupled(hamiltonian, solution), *arguments, **weights)
 
 
 @dataclasses.dataclass(frozen=True)

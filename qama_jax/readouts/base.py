@@ -60,7 +60,7 @@ class ChunkedReadout(Readout, Protocol):
 class MixingReadout(Readout, Protocol):
     """A read-out that mixes branches by weights that the layer learns.
 
-    Its `read` gets the weights `mix` [H] after `importance`. A layer holds them in its parameter `mix`, which starts
+    Its `read` also gets the weights by their name, `mix` [H]. A layer holds them in its parameter `mix`, which starts
     at 0.
     """
 
@@ -84,6 +84,15 @@ def check_readout(readout: Any) -> None:
     """Raises `ValueError` unless `readout` is an instance of a read-out."""
     if isinstance(readout, type) or not isinstance(readout, Readout):
         raise ValueError(f"readout must be an instance such as qama_jax.WindowReadout(), got {readout!r}")
+
+
+def check_one_sequence(readout: Readout, queries: int, keys: int) -> None:
+    """Raises `ValueError` where windows would be of two sequences."""
+    if keys != queries:
+        raise ValueError(
+            f"{type(readout).__name__} needs as many keys as queries, {queries}, got {keys}: a window holds neighbours "
+            "in one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
+        )
 
 
 def without_padding(

@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import Array, Float
 
 from qama_jax.problems.attention import AttentionHamiltonian, Select
-from qama_jax.readouts.base import check_beta
+from qama_jax.readouts.base import check_beta, check_one_sequence
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selected_keys import SelectedKeysReadout
 from qama_jax.readouts.window import WindowReadout
@@ -56,14 +56,15 @@ class MixedReadout:
         key: Float[Array, "tokens heads head_dim"],
         value: Float[Array, "tokens heads head_dim"],
         importance: Float[Array, "head_dim"],
-        mix: Float[Array, "heads"],
         dropout: Dropout | None = None,
+        mix: Float[Array, "heads"] | None = None,
     ) -> Float[Array, "tokens heads head_dim"]:
-        """See `Readout`; `mix` is g."""
+        """See `Readout`; `mix` is g, and without it this is the window alone, as at the start."""
+        check_one_sequence(self, query.shape[0], key.shape[0])
         arguments = (hamiltonian, solution, query, key, value, importance)
         of_near, of_far = (None, None) if dropout is None else dropout.split()
         near, far = self._window().read(*arguments, of_near), self._keys().read(*arguments, of_far)
-        return near + mix.astype(far.dtype)[None, :, None] * far
+        return near if mix is None else near + mix.astype(far.dtype)[None, :, None] * far
 
     def _window(self) -> WindowReadout:
         return WindowReadout(self.radius, num_keys=0, beta=self.beta)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from qama_jax.checks import check_count
 from qama_jax.lengths import at_most
 from qama_jax.problems.attention import Select
-from qama_jax.readouts.base import check_beta, without_padding
+from qama_jax.readouts.base import check_beta, check_one_sequence, without_padding
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
 
@@ -55,15 +55,10 @@ class WindowReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
-        tokens, keys = query.shape[0], key.shape[0]
-        if keys != tokens:
-            raise ValueError(
-                f"WindowReadout needs as many keys as queries, {tokens}, got {keys}: a window holds neighbours in "
-                "one sequence; for cross-attention use qama_jax.SelectedKeysReadout() or qama_jax.LinearReadout()"
-            )
+        check_one_sequence(self, query.shape[0], key.shape[0])
         key, value = without_padding(hamiltonian.mask, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
-        valid = jnp.ones(tokens, bool) if hamiltonian.mask is None else hamiltonian.mask
+        valid = jnp.ones(key.shape[0], bool) if hamiltonian.mask is None else hamiltonian.mask
         return attend_window(query, key, value, valid, selection, self.radius, dropout)
 
 
