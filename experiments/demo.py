@@ -4,8 +4,8 @@ make demo        (about 3 minutes on 2 cores, no download)
 
 An image shows 36 pairs of handwritten digits in random order. Six pairs share their left digit, the mark, and the label
 is their right digit. No pair tells whether it belongs to the six, and every right digit occurs equally often: the pairs
-have to be compared. QAMA reads two keys per head. The controls read as many, of largest importance or at random. This is
-one seed; `experiments/README.md` has the spread over seeds, and keys of steepest descent.
+have to be compared. QAMA reads two keys per head. The controls read as many, of largest importance or at random. This
+is one seed; `experiments/README.md` has the spread over seeds, and keys of steepest descent.
 """
 
 import shutil
