@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from qama_jax.batching import over_batch
+from qama_jax.layers.grouped_heads import for_every_head
 from qama_jax.layers.padding import KeyPadding, key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.readouts.memory import MemoryReadout, recalled, strongest_of
@@ -188,13 +189,6 @@ def _remember_chunk(
     merged = over_batch(merge, cache.batch, first)(hamiltonians, anneal(hamiltonians), key, value, *old)
     names = "remembered_key", "remembered_value", "remembered_log_gates", "remembered_positions"
     return cache._replace(**dict(zip(names, merged, strict=True)))
-
-
-def for_every_head(x: Float[Array, "*batch tokens kv_heads head_dim"], heads: int) -> Float[Array, "..."]:
-    """Every head's keys or values, where several heads may share one."""
-    *shape, kv_heads, head_dim = x.shape
-    x = jnp.broadcast_to(x[..., None, :], (*shape, kv_heads, heads // kv_heads, head_dim))
-    return x.reshape(*shape, heads, head_dim)
 
 
 def _write(cache: Array, entry: Array, slot: Int[Array, ""], axis: int) -> Array:

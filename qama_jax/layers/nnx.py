@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
@@ -15,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from qama_jax.attention import diagnose
 from qama_jax.layers.arguments import causal_readout, check_decoding, check_settings, complete_inputs
 from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
+from qama_jax.layers.grouped_heads import for_every_head
 from qama_jax.layers.masked import run_masked_stages
 from qama_jax.layers.stages import Annealer, QuboConstruction, prepare
 from qama_jax.layers.streams import draw, first_stream
@@ -262,7 +262,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             # By name, as `nnx.tabulate` cannot show dataclasses among positional arguments.
             return self.annealer(hamiltonians=hamiltonians, deterministic=deterministic, rngs=rngs)
 
-        key, value = self._for_every_head(key), self._for_every_head(value)
+        key, value = for_every_head(key, self.num_heads), for_every_head(value, self.num_heads)
         mix = None if self.mix is None else self.mix[...]
         features, hamiltonians, solution = run_masked_stages(
             query,
@@ -342,11 +342,3 @@ class QAMAAttention(nnx.MultiHeadAttention):
                 "the call, leave keep_rngs=True, or pass deterministic=True"
             )
         return Dropout(draw(stream), self.dropout_rate, self.broadcast_dropout)
-
-    def _for_every_head(self, array: Float[Array, "*batch tokens kv_heads head_dim"]) -> Float[Array, "..."]:
-        if self.num_kv_heads == self.num_heads:
-            return array
-        sharding = jax.typeof(array).sharding
-        # A mesh with explicit axes needs to be told the sharding: sharded heads stay sharded.
-        out_sharding = sharding if sharding.mesh.explicit_axes else None
-        return jnp.repeat(array, self.num_heads // self.num_kv_heads, axis=-2, out_sharding=out_sharding)
