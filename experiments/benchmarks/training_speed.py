@@ -25,7 +25,7 @@ from experiments.train.loop import TrainingSettings
 from experiments.train.run import Run
 
 COMPARED = ("softmax", "window", "mixed", "window-alone", "gated-linear", "qama", "linear", "none")
-LENGTHS = (64, 128)
+LENGTHS = (1024, 2048, 4096)
 
 
 def training_step(arm: str, tokens: int, batch: int) -> tuple[jax.stages.Compiled, tuple[Any, ...]]:
