@@ -139,8 +139,6 @@ __all__ = [
     "auto_solver",
     "checkpoint",
     "hardware",
-    "linen",
-    "nnx",
     "qama_attention",
     "read_biqmac",
     "read_problem",
