@@ -50,7 +50,7 @@ gpu: install
 
 docs: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'
-	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax
+	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax $(addprefix qama_jax.,nnx linen problems solvers dimod)
 
 # Breaks the package in one place at a time; what the tests let pass is in the file.
 mutants: install
