@@ -27,7 +27,7 @@ def run(run_dir, *arguments):
 
 def test_it_learns_and_writes(tmp_path):
     """The likeliest text from the cache is that of the whole model."""
-    result, model = run(tmp_path, "--steps", "40", "--selection", "importance")
+    result, model = run(tmp_path, "--steps", "40", "--attention", "qama-importance")
     assert result["rows"][-1]["test_bits_per_byte"] < 0.5 * result["rows"][0]["train_bits_per_byte"]
     prompt = b"cd ef"
     text = generate(model, prompt, 20, key=jax.random.key(0), temperature=1e-4)
