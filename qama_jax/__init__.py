@@ -10,7 +10,8 @@ interface of `flax.nnx.MultiHeadAttention`, and `qama_jax.linen.QAMAAttention` i
 | layer | `QAMAAttention`; its stages as modules: `QuboConstruction`, `Annealer`, `EnergyDistribution` |
 | functions | `qama_attention`, `AttentionDiagnostics`, `attention_hamiltonian` |
 | read-outs | of energies `EnergyReadout`; protocol `Readout` |
-| | of values `MixedReadout`, `WindowReadout`, `MemoryReadout`, `SelectedKeysReadout`, `LinearReadout` |
+| | of values `MixedReadout`, `WindowReadout`, `SelectedKeysReadout`, `LinearReadout` |
+| | of values, causal `MemoryReadout`, `MixedMemoryReadout` |
 | problems | `AttentionHamiltonian`; `Qubo`, `Ising`, dense or sparse, and their `FixedProblem`; protocol `Problem` |
 | batches | `stack_problems` makes one batch of problems of different sizes |
 | files | `read_problem`, `write_problem`, `ProblemFile`; deprecated: `read_rudy`, `read_biqmac` |
@@ -75,6 +76,7 @@ from qama_jax.problems import write_problem as write_problem
 from qama_jax.readouts import EnergyReadout as EnergyReadout
 from qama_jax.readouts import LinearReadout as LinearReadout
 from qama_jax.readouts import MemoryReadout as MemoryReadout
+from qama_jax.readouts import MixedMemoryReadout as MixedMemoryReadout
 from qama_jax.readouts import MixedReadout as MixedReadout
 from qama_jax.readouts import Readout as Readout
 from qama_jax.readouts import SelectedKeysReadout as SelectedKeysReadout
@@ -116,6 +118,7 @@ __all__ = [
     "LinearReadout",
     "MeanFieldAnnealing",
     "MemoryReadout",
+    "MixedMemoryReadout",
     "MixedReadout",
     "ParallelTempering",
     "PathIntegralAnnealing",

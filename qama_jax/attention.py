@@ -125,10 +125,10 @@ def read_out(
     read: Callable[..., Array] = readout.read
     arguments = hamiltonians, solutions, *tensors
     learned = (importance,)
-    if segments is not None:
-        arguments, read = (segments, *arguments), functools.partial(_read_segments, readout)
     if mix is not None:
-        learned, read = (mix, importance), functools.partial(_read_mixed, readout)
+        learned, read = (mix, importance), functools.partial(_read_mixed, read)
+    if segments is not None:
+        arguments, read = (segments, *arguments), functools.partial(_read_segments, read)
 
     if dropout is None:
         features = over_batch(read, batch, *learned)(*arguments)
@@ -144,13 +144,15 @@ def read_out(
     return features.astype(query.dtype)
 
 
-def _read_segments(readout: Any, segments: Array, *arguments: Any) -> Array:
-    return readout.read(*arguments, segments=segments)
+def _read_segments(read: Callable[..., Array], segments: Array, *arguments: Any) -> Array:
+    return read(*arguments, segments=segments)
 
 
-def _read_mixed(readout: Any, hamiltonian: Any, solution: Any, *arguments: Any) -> Array:
+def _read_mixed(
+    read: Callable[..., Array], hamiltonian: Any, solution: Any, *arguments: Any, **segments: Array
+) -> Array:
     query, key, value, mix, *others = arguments
-    return readout.read(hamiltonian, solution, query, key, value, *others, mix=mix)
+    return read(hamiltonian, solution, query, key, value, *others, mix=mix, **segments)
 
 
 def run_stages(

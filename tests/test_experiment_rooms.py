@@ -10,7 +10,7 @@ FLOORS = (
     ("result_files",),
     ("data",),
     ("models",),
-    ("attention_arms",),
+    ("attention_arms", "causal_arms"),
     ("train",),
     ("look",),
     ("figures",),

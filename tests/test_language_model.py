@@ -1,5 +1,7 @@
 """The language model of the experiments: it learns, resumes, and writes from its cache what it computes as a whole."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +29,7 @@ def run(run_dir, *arguments):
 
 def test_it_learns_and_writes(tmp_path):
     """The likeliest text from the cache is that of the whole model."""
-    result, model = run(tmp_path, "--steps", "40", "--selection", "importance")
+    result, model = run(tmp_path, "--steps", "40", "--attention", "qama-importance")
     assert result["rows"][-1]["test_bits_per_byte"] < 0.5 * result["rows"][0]["train_bits_per_byte"]
     prompt = b"cd ef"
     text = generate(model, prompt, 20, key=jax.random.key(0), temperature=1e-4)
@@ -38,7 +40,7 @@ def test_it_learns_and_writes(tmp_path):
 
 def test_resumed_run_is_the_same_run(tmp_path, monkeypatch):
     """Interrupted and resumed, bit for bit; and not resumed by accident or with other settings."""
-    settings = ["--attention", "window", "--steps", "20", "--steps-per-test", "10"]
+    settings = ["--attention", "recent", "--steps", "20", "--steps-per-test", "10"]
     whole, whole_model = run(tmp_path / "whole", *settings)
 
     def interrupt(path, content):
@@ -60,11 +62,29 @@ def test_resumed_run_is_the_same_run(tmp_path, monkeypatch):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("attention", ["softmax", "sinks", "qama"])
+@pytest.mark.parametrize("attention", ["softmax", "sinks", "qama", "qama-random"])
 def test_every_arm_trains_and_writes(tmp_path, attention):
     result, model = run(tmp_path, "--steps", "10", "--attention", attention)
     assert result["rows"][-1]["test_bits_per_byte"] < 7.5
     assert len(generate(model, b"ab", 9, key=jax.random.key(0))) == 11
+
+
+def test_results_are_lines_and_are_not_measured_twice(tmp_path):
+    """The table has what they say, at equal seeds, and the time to softmax's loss."""
+    file = tmp_path / "lines.jsonl"
+    settings = ["--steps", "10", "--results", str(file)]
+    for attention in ("softmax", "window"):
+        assert run(tmp_path / attention, *settings, "--attention", attention) is not None
+    assert run(tmp_path / "again", *settings, "--attention", "window") is None
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    softmax, window = (line["rows"][0] for line in lines)
+    window["test_bits_per_byte"] = softmax["test_bits_per_byte"] - 0.25
+    window["seconds"], softmax["seconds"] = 2.0, 5.0
+    rows = {row[1]: row for row in train_lm.table(lines).rows}
+    assert rows["control: window alone"][4:] == ("-0.250", "+0.000", "5.00", "0.40")
+    assert rows["softmax"][4:] == ("+0.000", "+0.250", "2.00", "1.00")
+    softmax["test_bits_per_byte"] = 0.0
+    assert train_lm.table(lines).rows[1][7] == ""
 
 
 def attend(readout, seed=0):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qama_jax import AttentionHamiltonian, MemoryReadout, Readout
+from qama_jax import AttentionHamiltonian, MemoryReadout, MixedMemoryReadout, Readout
 from qama_jax.problems.attention import Select
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.readouts import is_mixing
@@ -84,8 +84,8 @@ class UncoupledReadout:
 
 
 @dataclasses.dataclass(frozen=True)
-class UncoupledMemory(MemoryReadout):
-    """The same for `MemoryReadout`, whose chunks keep the keys of largest importance, or random ones."""
+class UncoupledMemory(MixedMemoryReadout):
+    """The same for `MixedMemoryReadout`, whose chunks keep the keys of largest importance, or random ones."""
 
     def remember(self, hamiltonian: AttentionHamiltonian, solution: Solution) -> Selection:
         """See `qama_jax.MemoryReadout`."""

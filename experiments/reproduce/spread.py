@@ -29,7 +29,7 @@ def mean_and_spread(values: Seeds, form: str = ".1f") -> str:
     if not values:
         return ""
     text = f"{mean(values):{form}}"
-    return f"{text} ± {statistics.stdev(values.values()):.1f}" if len(values) > 1 else text
+    return f"{text} ± {statistics.stdev(values.values()):{form.removeprefix('+')}}" if len(values) > 1 else text
 
 
 def last_and_best(results: Sequence[Result], unit: str = "") -> str:

@@ -69,7 +69,7 @@ def train_language_model(
     settings: LanguageSettings,
     *,
     run_dir: Path,
-    description: dict[str, Any],
+    header: dict[str, Any],
     resume: bool,
 ) -> tuple[dict[str, Any], LanguageModel]:
     """Trains with Adam, and writes `run_dir`/result.json after every test.
@@ -82,7 +82,7 @@ def train_language_model(
       data: both splits.
       settings: see there.
       run_dir: holds the checkpoints and the result file.
-      description: what else the result file says of the run; a resumed run must have the same.
+      header: what the result file says of the run: whatever defines it. A resumed run must have the same.
       resume: continue from the checkpoint in `run_dir`, if there is one.
 
     Returns:
@@ -99,7 +99,6 @@ def train_language_model(
     graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
     optimizer = settings.optimizer()
     state = LanguageState(params, optimizer.init(params), jnp.int32(0))
-    header = {"settings": dataclasses.asdict(settings), **description}
     checkpoints = ocp.CheckpointManager(
         (run_dir / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=1)
     )

@@ -11,7 +11,7 @@ from qama_jax.batching import over_batch
 from qama_jax.layers.grouped_heads import for_every_head
 from qama_jax.layers.padding import KeyPadding, key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
-from qama_jax.readouts.memory import MemoryReadout, recalled, strongest_of
+from qama_jax.readouts.memory import Branch, MemoryReadout, recalled, strongest_of
 from qama_jax.readouts.selection import Selection, hidden
 from qama_jax.solvers.base import Solution
 
@@ -76,6 +76,7 @@ def decode_token(
     readout: MemoryReadout,
     build: Callable[..., AttentionHamiltonian],
     anneal: Callable[[AttentionHamiltonian], Solution],
+    mix: Float[Array, "heads"] | None,
 ) -> tuple[Float[Array, "*batch 1 heads head_dim"], MemoryCache]:
     """The features of the next token, and the cache after it; with the last token of a chunk, its problem is solved.
 
@@ -86,6 +87,7 @@ def decode_token(
       readout: the read-out that the cache was made for.
       build: makes Hamiltonians, from queries, keys and values [*batch, C, heads, head_dim] and visible keys.
       anneal: solves them. It is traced in a branch, and so must not change any state.
+      mix: the weights of a read-out that mixes.
 
     Raises:
       ValueError: if there are several tokens, or the batch or the mask does not fit.
@@ -101,13 +103,14 @@ def decode_token(
     )
     dtype = _at_least_float32(query.dtype)
 
-    def attend(query: Array, *leaves: Array) -> Array:
-        return _attend(MemoryCache(*leaves), query.astype(dtype), readout)
+    def attend(query: Array, *leaves_and_mix: Array) -> Array:
+        *leaves, mix = leaves_and_mix
+        return _attend(MemoryCache(*leaves), query.astype(dtype), readout, mix)
 
     def finish(cache: MemoryCache) -> MemoryCache:
         return _remember_chunk(cache, readout, build, anneal)
 
-    features = over_batch(attend, cache.batch, index)(query, *cache[:-1])
+    features = over_batch(attend, cache.batch, index, mix)(query, *cache[:-1])
     cache = jax.lax.cond((index + 1) % chunk == 0, finish, lambda cache: cache, cache)
     return padding.mark(features.astype(query.dtype)), cache._replace(cache_index=index + 1)
 
@@ -135,7 +138,12 @@ def _check_token(cache: MemoryCache, query: Array, mask: Num[Array, "..."] | Non
     return key_padding(mask, batch=cache.batch, heads=heads, queries=1, keys=1)
 
 
-def _attend(cache: MemoryCache, query: Float[Array, "1 heads head_dim"], readout: MemoryReadout) -> Array:
+def _attend(
+    cache: MemoryCache,
+    query: Float[Array, "1 heads head_dim"],
+    readout: MemoryReadout,
+    mix: Float[Array, "heads"] | None,
+) -> Float[Array, "1 heads head_dim"]:
     """One token's attention over its window and its memory; the cache is without batch axes."""
     index, slots = cache.cache_index, cache.cached_valid.shape[0]
     heads, head_dim = query.shape[1:]
@@ -148,11 +156,9 @@ def _attend(cache: MemoryCache, query: Float[Array, "1 heads head_dim"], readout
     near_key, near_value = (for_every_head(x, heads) for x in (cache.cached_key, cache.cached_value))
     near = jnp.einsum("hd,whd->hw", query, near_key.astype(query.dtype))
     far = jnp.einsum("hd,mhd->hm", query, cache.remembered_key.astype(query.dtype)) + cache.remembered_log_gates
-    seen = jnp.concatenate([jnp.broadcast_to(near_seen[None], near.shape), far_seen], axis=1)
-    logits = jnp.where(seen, jnp.concatenate([near, far], axis=1), hidden(near.dtype))
-    weights = jax.nn.softmax(logits, axis=1)
+    weights = readout.weigh(Branch(near, near_seen[None]), Branch(far, far_seen), None, mix)
     values = jnp.concatenate([near_value, cache.remembered_value]).astype(query.dtype)
-    return jnp.einsum("hm,mhd->hd", weights, values)[None]
+    return jnp.einsum("hm,mhd->hd", jnp.concatenate(weights, axis=1), values)[None]
 
 
 def _remember_chunk(

@@ -178,7 +178,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
         }
         if cache is not None:
             features, after = decode_token(
-                MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, **stages
+                MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, mix=mix, **stages
             )
             for variable, array in zip(cache, after, strict=True):
                 variable.value = array

@@ -329,6 +329,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             readout=readout,
             build=self.qubo,
             anneal=prepare(self.annealer, deterministic, rngs),
+            mix=None if self.mix is None else self.mix[...],
         )
         for variable, array in zip(variables, cache, strict=True):
             variable[...] = array

@@ -8,6 +8,7 @@ the number of tokens, and learn what to select through a differentiable gate, `l
   self-attention.
 - `WindowReadout`: one softmax over neighbours and selected keys, or over neighbours alone; self-attention.
 - `MemoryReadout`: softmax over earlier neighbours and remembered keys of chunks; causal self-attention, decoding.
+- `MixedMemoryReadout`: the same window and memory, mixed as `MixedReadout` mixes.
 - `SelectedKeysReadout`: softmax over selected keys; also cross-attention.
 - `LinearReadout`: linear attention over gated keys; the cheapest for long sequences; also cross-attention.
 
@@ -26,5 +27,6 @@ from qama_jax.readouts.gate import log_gate as log_gate
 from qama_jax.readouts.linear import LinearReadout as LinearReadout
 from qama_jax.readouts.memory import MemoryReadout as MemoryReadout
 from qama_jax.readouts.mixed import MixedReadout as MixedReadout
+from qama_jax.readouts.mixed_memory import MixedMemoryReadout as MixedMemoryReadout
 from qama_jax.readouts.selected_keys import SelectedKeysReadout as SelectedKeysReadout
 from qama_jax.readouts.window import WindowReadout as WindowReadout

@@ -1,7 +1,7 @@
 """Softmax attention over a window of neighbours and the remembered keys of chunks: causal attention in linear time."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,18 @@ from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attention_weights, hidden, strongest
 from qama_jax.readouts.window import attend_window
 from qama_jax.solvers.base import Solution
+
+
+class Branch(NamedTuple):
+    """Keys that tokens may read, of the window or of the memory.
+
+    Attributes:
+      logits: of each token and key.
+      seen: whether the token sees the key.
+    """
+
+    logits: Float[Array, "heads *tokens keys"]
+    seen: Bool[Array, "#heads *tokens keys"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +105,15 @@ class MemoryReadout:
         """The keys of one chunk that are remembered."""
         return strongest(hamiltonian, solution, self.beta, self.num_keys)
 
-    def read(self, hamiltonian, solution, query, key, value, importance, dropout=None, segments=None):
+    def weigh(self, near: Branch, far: Branch, dropout: Dropout | None, mix: Array | None) -> tuple[Array, Array]:
+        """The weights of keys in the window and of remembered keys, of all heads; heads are the first axis."""
+        del mix
+        seen = jnp.concatenate([jnp.broadcast_to(near.seen, near.logits.shape), far.seen], axis=-1)
+        logits = jnp.concatenate([near.logits, far.logits], axis=-1)
+        weights = attention_weights(jnp.where(seen, logits, hidden(logits.dtype)), dropout, head_axis=0)
+        return weights[..., : near.logits.shape[-1]], weights[..., near.logits.shape[-1] :]
+
+    def read(self, hamiltonian, solution, query, key, value, importance, dropout=None, segments=None, mix=None):
         """See `ChunkedReadout`."""
         del importance
         tokens = query.shape[0]
@@ -101,11 +121,16 @@ class MemoryReadout:
         remembered = _in_sequence(jax.vmap(self.remember)(hamiltonian, solution), chunk)
         segments = jnp.ones(tokens, jnp.int32) if segments is None else segments.astype(jnp.int32)
         if self.causal:
-            return _attend_causally(self, query, key, value, segments, remembered, chunk, dropout)
+            return _attend_causally(self, query, key, value, segments, remembered, chunk, dropout, mix)
         valid, strength = segments > 0, remembered.strength
         key, value = without_padding(valid, key, value)
         _, slots = jax.lax.top_k(strength, min(self.memory_size, strength.shape[1]))
-        return attend_window(query, key, value, valid, remembered.take(slots), self.radius, dropout)
+        return self._attend_to_all(query, key, value, valid, remembered.take(slots), dropout, mix)
+
+    def _attend_to_all(self, query, key, value, valid, selection, dropout, mix):
+        """What is not causal: every token sees the same remembered keys."""
+        del mix
+        return attend_window(query, key, value, valid, selection, self.radius, dropout)
 
 
 def strongest_of(
@@ -136,6 +161,7 @@ def _attend_causally(
     remembered: Selection,
     chunk: int,
     dropout: Dropout | None,
+    mix: Float[Array, "heads"] | None,
 ) -> Float[Array, "tokens heads head_dim"]:
     """All queries of a chunk at once: their windows touch the same chunks, and they have the same memory."""
     tokens, heads, head_dim = query.shape
@@ -177,11 +203,9 @@ def _attend_causally(
 
     near = jnp.einsum("hbnd,hbmd->hbnm", query, near_key)
     far = jnp.einsum("hbnd,hbmd->hbnm", query, far_key) + memory.log_gates[:, :, None]
-    seen = jnp.concatenate([jnp.broadcast_to(near_seen, near.shape), far_seen], axis=-1)
-    logits = jnp.where(seen, jnp.concatenate([near, far], axis=-1), hidden(near.dtype))
-    weights = attention_weights(logits, dropout, head_axis=0)
-    features = jnp.einsum("hbnm,hbmd->hbnd", weights[..., : near.shape[-1]], near_value)
-    features = features + jnp.einsum("hbnm,hbmd->hbnd", weights[..., near.shape[-1] :], far_value)
+    near_weights, far_weights = readout.weigh(Branch(near, near_seen), Branch(far, far_seen), dropout, mix)
+    features = jnp.einsum("hbnm,hbmd->hbnd", near_weights, near_value)
+    features = features + jnp.einsum("hbnm,hbmd->hbnd", far_weights, far_value)
     return jnp.swapaxes(features.reshape(heads, blocks * chunk, head_dim)[:, :tokens], 0, 1)
 
 
