@@ -20,6 +20,7 @@ _NAMES = (
     "layer",
     "drop_in",
     "readout_cost",
+    "causal",
     "precision",
 )
 _MODULES = [importlib.import_module(f"experiments.benchmarks.{name}") for name in _NAMES]

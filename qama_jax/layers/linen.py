@@ -108,7 +108,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             before the output projection as "attention_features", and for read-outs that select keys of the whole
             sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
             `EnergyReadout` and `MemoryReadout` have no such weights; there, the bits of "attention_diagnostics" say
-            what the heads select.
+            what the heads select; in decoding, in the chunk that the token finishes, and all are 0 if it finishes none.
 
         Returns:
           [*batch, N, out_features]. Where a traced mask cannot be honoured, that element of the batch is NaN.
@@ -177,11 +177,13 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             "readout": self.readout,
         }
         if cache is not None:
-            features, after = decode_token(
+            features, after, diagnostics = decode_token(
                 MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, mix=mix, **stages
             )
             for variable, array in zip(cache, after, strict=True):
                 variable.value = array
+            if sow_weights:
+                self.sow("intermediates", "attention_diagnostics", diagnostics)
         else:
             features, hamiltonians, solution = run_masked_stages(
                 query, key, value, importance, mask, dropout=dropout, mix=mix, **stages
