@@ -348,65 +348,6 @@ def test_decoders_sow_what_is_selected_in_the_chunk_that_a_token_finishes(api):
     assert np.any(last.bits)
 
 
-# --- the ways in which public models call their causal attention
-
-
-IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 0, 0], [2, 7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9, 0]])
-POSITIONS = np.arange(IDS.shape[1])
-MODELS = {
-    "language model of packed texts": (
-        Linen,
-        lambda flax, ids: flax.combine_masks(
-            flax.make_attention_mask(ids > 0, ids > 0),
-            flax.make_causal_mask(ids),
-            flax.make_attention_mask((ids > 0) * (1 + POSITIONS // 6), (ids > 0) * (1 + POSITIONS // 6), jnp.equal),
-        ),
-    ),
-    "decoder of a translator": (
-        Linen,
-        lambda flax, ids: flax.combine_masks(flax.make_attention_mask(ids > 0, ids > 0), flax.make_causal_mask(ids)),
-    ),
-    "translator with integer masks": (
-        Nnx,
-        lambda flax, ids: jnp.minimum(
-            (ids != 0)[:, None, None].astype(jnp.int32),
-            jnp.asarray(POSITIONS[:, None] >= POSITIONS, jnp.int32)[None, None],
-        ),
-    ),
-    "small GPT": (Nnx, lambda flax, ids: jnp.tril(jnp.ones((ids.shape[1], ids.shape[1])))),
-    "text encoder": (Linen, lambda flax, ids: flax.make_causal_mask(jnp.ones((1, ids.shape[1])))),
-    "image generator": (Nnx, lambda flax, ids: flax.make_causal_mask(ids, dtype=bool)),
-}
-
-
-@functools.cache
-def trainer(api):
-    """A layer between embeddings that are tied; loss and gradient, with a mask that is traced."""
-    layer, embedding = api(solver=Coins(share=0.7)), jax.random.normal(jax.random.key(2), (10, FEATURES))
-
-    @jax.jit
-    @functools.partial(jax.value_and_grad, argnums=(0, 2))
-    def loss(params, mask, embedded):
-        logits = layer.apply(params, embedded, mask) @ embedding.T
-        losses = -jnp.take_along_axis(jax.nn.log_softmax(logits[:, :-1]), IDS[:, 1:, None], axis=-1)[..., 0]
-        return jnp.sum(jnp.where(IDS[:, 1:] > 0, losses, 0))
-
-    return layer.params, embedding[IDS], loss
-
-
-@pytest.mark.parametrize(("api", "make_mask"), MODELS.values(), ids=MODELS)
-def test_models_train(api, make_mask):
-    """A step with their mask, made of the inputs: the loss falls, and padding has no part in it."""
-    params, embedded, loss = trainer(api)
-    mask = jnp.broadcast_to(make_mask(api.masks, IDS).astype(bool), (*IDS.shape[:1], 1, *IDS.shape[1:] * 2))
-    before, (gradient, of_inputs) = loss(params, mask, embedded)
-    after, _ = loss(jax.tree.map(lambda p, g: p - 1e-4 * g, params, gradient), mask, embedded)
-    assert after < before
-    padded = IDS == 0
-    assert np.any(of_inputs[~padded])
-    assert not np.any(of_inputs[padded])
-
-
 # --- what cannot be honoured
 
 

@@ -37,8 +37,11 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
 
     Masks that differ between queries or heads, another `attention_fn`, and an einsum for attention weights are refused,
     because a selection made once for the whole sequence cannot honour them. Causal masks, packed sequences and
-    autoregressive decoding need `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default
-    read-out. With all others they belong to the keys, as in Flax.
+    autoregressive decoding need `readout=qama_jax.MemoryReadout()`. In cross-attention the selection depends on all
+    queries, so that early tokens of a decoder depend on later ones through it; where this matters, use Flax's layer
+    there.
+
+    Values belong to the queries with the default read-out. With all others they belong to the keys, as in Flax.
 
     With `decode=True`, the first call, such as that of `init`, makes the collection `cache`. Its size does not depend
     on the number of tokens, and only the batch dimensions of the inputs count. Each later call takes the next token,

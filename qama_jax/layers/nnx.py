@@ -35,8 +35,10 @@ class QAMAAttention(nnx.MultiHeadAttention):
 
     Masks that differ between queries or heads and another `attention_fn` are refused, because a selection made once for
     the whole sequence cannot honour them. Causal attention, with causal masks, packed sequences and autoregressive
-    decoding, needs `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default read-out. With all
-    others they belong to the keys, as in Flax.
+    decoding, needs `readout=qama_jax.MemoryReadout()`. In cross-attention the selection depends on all queries, so that
+    early tokens of a decoder depend on later ones through it; where this matters, use Flax's layer there.
+
+    Values belong to the queries with the default read-out. With all others they belong to the keys, as in Flax.
 
     Each call in training anneals with a new key of the stream `anneal`, or of `dropout` where there is no `anneal`.
     Without either stream, it anneals with the one fixed key of evaluation, and if nothing says whether the layer is
