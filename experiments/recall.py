@@ -40,11 +40,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     arms = "; ".join(f"{name}: {arm.label}" for name, arm in CAUSAL_ARMS.items())
     parser.add_argument("--attention", choices=CAUSAL_ARMS, default="qama", help=arms)
     parser.add_argument("--kind", choices=KINDS, default="pairs", help="groups: what is asked for depends on others")
-    parser.add_argument("--blocks", type=int, default=Recall.blocks, help="of 32 tokens, before the questions")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--blocks", type=int, default=Recall.blocks, help="before the questions at the end")
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--steps-per-test", type=int, default=250)
+    parser.add_argument("--steps-per-test", type=int, default=500)
     parser.add_argument("--test-sequences", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run-dir", type=Path, help="(default: runs/recall-KIND-BLOCKS-ATTENTION-seedSEED)")
@@ -56,7 +56,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def make_task(recall: Recall, settings: LanguageSettings) -> Task:
     """The answers to the questions; test sequences have a seed of their own."""
     ids, answers, blocks = recall.draw(jax.random.fold_in(jax.random.key(0), 1), settings.test_texts)
-    asked = np.asarray(answers >= 0)
+    asked, ends = np.asarray(answers >= 0), np.arange(recall.length) >= recall.blocks * recall.stride
     batches = [slice(first, first + settings.batch_size) for first in range(0, len(ids), settings.batch_size)]
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -64,8 +64,12 @@ def make_task(recall: Recall, settings: LanguageSettings) -> Task:
 
     def test(graph: nnx.GraphDef, params: nnx.State) -> dict[str, Any]:
         said = np.concatenate([jnp.argmax(predict(graph, params, ids[batch]), axis=-1) for batch in batches])
-        right = (said == answers)[asked].reshape(blocks.shape)
-        return {"accuracy": [float(right[blocks == block].mean()) for block in range(recall.blocks)]}
+        right = np.asarray(said == answers)
+        far = right[:, ends]
+        return {
+            "near_accuracy": float(right[asked & ~ends].mean()),
+            "accuracy": [float(far[blocks == block].mean()) for block in range(recall.blocks)],
+        }
 
     return Task(jax.tree_util.Partial(draw), test)
 
@@ -73,8 +77,8 @@ def make_task(recall: Recall, settings: LanguageSettings) -> Task:
 def run(options: argparse.Namespace) -> Result | None:
     """Trains one model; None where the results have it already."""
     recall = Recall(options.kind, options.blocks)
-    # A chunk is a block, and a memory has room for all that is asked for.
-    sizes = MemorySizes(recall.block, recall.block, recall.asked, recall.blocks * recall.asked)
+    # A chunk is a block with its questions, and a memory has room for all that is asked for at the end.
+    sizes = MemorySizes(recall.stride, recall.stride, recall.asked, recall.blocks * recall.asked)
     attention = CAUSAL_ARMS[options.attention].make(sizes)
 
     def make_model(rngs: nnx.Rngs) -> LanguageModel:
@@ -117,7 +121,7 @@ def _lines(path: Path) -> ResultLines:
 def table(results: Sequence[Result] | None = None) -> Table:
     """Accuracy of each arm over the distance, by default of the stored results."""
     results = _lines(_FILE).read() if results is None else results
-    rows, block = [], Recall.block
+    rows, stride = [], Recall().stride
     for kind in KINDS:
         for arm, described in CAUSAL_ARMS.items():
             found = [result for result in results if (result["kind"], result["attention"]) == (kind, arm)]
@@ -125,20 +129,22 @@ def table(results: Sequence[Result] | None = None) -> Table:
                 continue
             by_seed = {result["seed"]: 100 * np.array(result["rows"][-1]["accuracy"][::-1]) for result in found}
             # From the last blocks, which are near, to the first, in four parts.
+            near_by = {result["seed"]: 100 * result["rows"][-1]["near_accuracy"] for result in found}
             parts = [slice(None), *_quarters(found[0]["blocks"])]
             means = ({seed: float(near[part].mean()) for seed, near in by_seed.items()} for part in parts)
-            cells = map(mean_and_spread, means)
+            cells = map(mean_and_spread, [near_by, *means])
             rows.append(f"{kind} | {described.label} | {len(found)} | {' | '.join(cells)}")
     blocks = sorted({result["blocks"] for result in results})
     if len(blocks) > 1:
         raise ValueError(f"results have {blocks} blocks; a table is of one number of them, so write others elsewhere")
     quarters = _quarters(blocks[0]) if blocks else []
-    distances = " | ".join(f"{part.start * block} to {part.stop * block} back" for part in quarters)
+    distances = " | ".join(f"{part.start * stride} to {part.stop * stride} back" for part in quarters)
     note = (
-        "Per cent of the questions, mean ± standard deviation over the seeds; a guess is right in one of eight. Pairs: "
-        "only what is asked for has a key. Groups: what is asked for is known from the other tokens of its block."
+        "Per cent of the questions, mean ± standard deviation over the seeds; a guess is right in one of eight. Near: "
+        "right after a block. Far: at the end, by how far back the block was. Pairs: only what is asked for has a key. "
+        "Groups: what is asked for at the end is known from the other tokens of its block."
     )
-    return Table.of(f"task | attention | seeds | all | {distances}", rows, "Associative recall", note)
+    return Table.of(f"task | attention | seeds | near | far | {distances}", rows, "Associative recall", note)
 
 
 def _quarters(blocks: int) -> list[slice]:
