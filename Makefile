@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
 
-.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-mechanisms benchmark-general benchmark-precision
+.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-causal benchmark-mechanisms benchmark-general benchmark-precision
 
 install: $(VENV)/.installed
 
@@ -80,6 +80,9 @@ benchmark-layer: install
 
 benchmark-readouts: install
 	$(RUN) -m experiments.benchmarks.readout_cost
+
+benchmark-causal: install
+	$(RUN) -m experiments.benchmarks.causal
 
 benchmark-mechanisms: install
 	$(RUN) -m experiments.benchmarks.mechanism_cost

@@ -8,7 +8,7 @@ A table stands between `<!-- table:NAME -->` and `<!-- /table -->`: that of the 
 import re
 from pathlib import Path
 
-from experiments import bag_of_words, hardware, train_lm
+from experiments import bag_of_words, hardware, recall, train_lm
 from experiments.benchmarks import registry as benchmarks
 from experiments.reproduce import registry as studies
 from experiments.reproduce.study import read_results
@@ -22,7 +22,7 @@ def with_tables(text: str, output: Path = RESULTS / "reproduce") -> str:
     """`text` with every table replaced by the one of the result files; those of the studies are in `output`."""
     results = read_results(output)
     of_studies = {study.name: study.table for study in studies.STUDIES}
-    others = benchmarks.TABLES | bag_of_words.TABLES | hardware.TABLES | train_lm.TABLES
+    others = benchmarks.TABLES | bag_of_words.TABLES | hardware.TABLES | recall.TABLES | train_lm.TABLES
 
     def replace(match: re.Match) -> str:
         name = match[2]

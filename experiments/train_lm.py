@@ -26,7 +26,7 @@ from experiments.models.parameters import count_parameters
 from experiments.reproduce.spread import differences, mean_and_spread
 from experiments.result_files import RESULTS, Result, ResultLines
 from experiments.tables import Table
-from experiments.train.language import LanguageSettings, generate, train_language_model
+from experiments.train.language import LanguageSettings, generate, texts_of, train_language_model
 
 _FILE = RESULTS / "language_model.jsonl"
 
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, data: ByteStreams) -> tuple[Result, Languag
         return None
     run_dir = options.run_dir or Path(f"runs/lm-{options.attention}-{options.length}-seed{options.seed}")
     result, trained = train_language_model(
-        make_model, data, settings, run_dir=run_dir, header=header, resume=options.resume
+        make_model, texts_of(data, settings), settings, run_dir=run_dir, header=header, resume=options.resume
     )
     if lines is not None:
         lines.add(result)
@@ -130,7 +130,7 @@ def table(results: Sequence[Result] | None = None) -> Table:
 
 
 def _last_bits(result: Result) -> float:
-    return result["rows"][-1]["test_bits_per_byte"]
+    return result["rows"][-1]["test_bits"]
 
 
 def _speed(results: Iterable[Result]) -> float:
@@ -145,7 +145,7 @@ def _time_to_softmax(found: Mapping[int, Result], softmax: Mapping[int, Result])
         goal = _last_bits(softmax[seed])
         seconds = itertools.accumulate(row["seconds"] for row in found[seed]["rows"])
         pairs = zip(seconds, found[seed]["rows"], strict=True)
-        reached = next((time for time, row in pairs if row["test_bits_per_byte"] <= goal), None)
+        reached = next((time for time, row in pairs if row["test_bits"] <= goal), None)
         if reached is None:
             return ""
         shares.append(reached / sum(row["seconds"] for row in softmax[seed]["rows"]))
@@ -166,7 +166,7 @@ def main() -> None:
         print(f"{options.results} has this run already")
         return
     result, model = done
-    print(f"{result['attention']}: {result['rows'][-1]['test_bits_per_byte']:.3f} bits a byte")
+    print(f"{result['attention']}: {result['rows'][-1]['test_bits']:.3f} bits a byte")
     text = generate(model, options.prompt.encode(), options.written_bytes, key=jax.random.key(options.seed))
     print(text.decode(errors="replace"))
 

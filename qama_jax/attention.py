@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Int8, Key
 from qama_jax.batching import over_batch
 from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
 from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, Readout, check_readout, is_mixing
+from qama_jax.readouts.base import is_causal, without_padding
 from qama_jax.readouts.chunks import into_chunks
 from qama_jax.readouts.distribution import distribute_energy
 from qama_jax.seeds import check_key
@@ -67,6 +68,8 @@ def build_hamiltonians(
     check_shapes(query, key, value, importance, mask, select, query_mask)
 
     def build(query, key, value, mask, query_mask, importance):
+        of_value = mask if select == "keys" or query.shape[0] == key.shape[0] else query_mask
+        (value,) = without_padding(of_value, value)
         masks = {"mask": mask, "query_mask": query_mask}
         return attention_hamiltonian(
             query, key, value, importance, **masks, rho_0=rho_0, gamma_0=gamma_0, select=select
@@ -122,37 +125,28 @@ def read_out(
     """
     batch = query.shape[:-3]
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
-    read: Callable[..., Array] = readout.read
-    arguments = hamiltonians, solutions, *tensors
-    learned = (importance,)
-    if mix is not None:
-        learned, read = (mix, importance), functools.partial(_read_mixed, read)
-    if segments is not None:
-        arguments, read = (segments, *arguments), functools.partial(_read_segments, read)
-
-    if dropout is None:
-        features = over_batch(read, batch, *learned)(*arguments)
-    elif dropout.broadcast:
-        features = over_batch(read, batch, *learned, dropout)(*arguments)
+    read, arguments = functools.partial(_read, readout), (hamiltonians, solutions, *tensors, segments)
+    if dropout is None or dropout.broadcast:
+        features = over_batch(read, batch, dropout, mix, importance)(*arguments)
     else:
-
-        def read_with(key, *arguments):
-            return read(*arguments, dataclasses.replace(dropout, key=key))
-
-        keys = jax.random.split(dropout.key, batch)
-        features = over_batch(read_with, batch, *learned)(keys, *arguments)
+        dropout = dataclasses.replace(dropout, key=jax.random.split(dropout.key, batch))
+        features = over_batch(read, batch, mix, importance)(*arguments, dropout)
     return features.astype(query.dtype)
 
 
-def _read_segments(read: Callable[..., Array], segments: Array, *arguments: Any) -> Array:
-    return read(*arguments, segments=segments)
-
-
-def _read_mixed(
-    read: Callable[..., Array], hamiltonian: Any, solution: Any, *arguments: Any, **segments: Array
-) -> Array:
-    query, key, value, mix, *others = arguments
-    return read(hamiltonian, solution, query, key, value, *others, mix=mix, **segments)
+def _read(readout: Any, hamiltonian, solution, query, key, value, segments, dropout, mix, importance) -> Array:
+    """One problem's features. Hidden tokens may hold anything, even NaN."""
+    visible = segments
+    if visible is None and not isinstance(readout, ChunkedReadout):
+        visible = hamiltonian.mask
+    if visible is not None and readout.select == "keys":
+        visible = visible.astype(bool)
+        key, value = without_padding(visible, key, value)
+        if query.shape[0] == key.shape[0]:
+            (query,) = without_padding(visible, query)
+    named = {"dropout": dropout, "segments": segments, "mix": mix}
+    given = {name: argument for name, argument in named.items() if argument is not None}
+    return readout.read(hamiltonian, solution, query, key, value, importance, **given)
 
 
 def run_stages(
@@ -161,6 +155,7 @@ def run_stages(
     value: Float[Array, "*batch selected heads head_dim"],
     importance: Float[Array, "head_dim"],
     visible: Bool[Array, "*batch keys"] | Int[Array, "*batch keys"] | None,
+    asking: Bool[Array, "*batch tokens"] | None = None,
     *,
     build: Callable[..., AttentionHamiltonian],
     anneal: Callable[[AttentionHamiltonian], Solution],
@@ -174,7 +169,8 @@ def run_stages(
       query, key, value, importance: see `qama_attention`.
       visible: the keys that may be seen, or None for all; where problems are chunks, also the segments of tokens, see
         `ChunkedReadout`.
-      build: the first stage, from query, key, value and the visible keys.
+      asking: the queries that see any key; None where this is what `visible` says.
+      build: the first stage, from query, key, value, the visible keys and the asking queries.
       anneal: the second.
       readout: the third.
       dropout: the dropout of the read-out.
@@ -183,7 +179,7 @@ def run_stages(
     Returns:
       Features [*batch, N, H, D], the Hamiltonians, and their solutions.
     """
-    problems, segments = (query, key, value, visible), None
+    problems, segments = (query, key, value, visible, asking), None
     if isinstance(readout, ChunkedReadout):
         problems = over_batch(functools.partial(into_chunks, readout), query.shape[:-3])(*problems)
         segments = visible
@@ -223,7 +219,7 @@ def qama_attention(
     of windows, and the 60 steps of the default solver that short sequences need. Where constraints settle it, the
     program suits the length: it has the 20 steps of long sequences for `n >= 192`, matrices for `n <= 2 D`, and all
     pairs for `n <= 2 (3 r + k)` with `WindowReadout` or for `m <= 2 k` with `SelectedKeysReadout`.
-    With `MemoryReadout`, N must be a number.
+    With `MemoryReadout` such a program passes over the chunks one after another.
 
     Args:
       query: [*batch, N, H, D], of any floating-point type; energies and statistics are computed in float32.
@@ -267,16 +263,15 @@ def qama_attention(
             f"mix must be given for a read-out that mixes branches, such as qama_jax.MixedReadout(), and for no other, "
             f"got {mix!r} with {readout!r}"
         )
-    if query_mask is not None and isinstance(readout, ChunkedReadout):
+    if query_mask is not None and is_causal(readout):
         raise ValueError(
-            f"query_mask must be None with {type(readout).__name__}, whose queries are the tokens that its keys are; "
-            "pass mask"
+            f"query_mask must be None with {readout!r}, whose queries are the tokens that its keys are; pass mask"
         )
-    check_shapes(query, key, value, importance, mask, readout.select)
+    check_shapes(query, key, value, importance, mask, readout.select, query_mask)
 
-    def build(query, key, value, visible):
+    def build(query, key, value, visible, asking):
         settings = {"rho_0": rho_0, "gamma_0": gamma_0, "select": readout.select}
-        return build_hamiltonians(query, key, value, importance, mask=visible, query_mask=query_mask, **settings)
+        return build_hamiltonians(query, key, value, importance, mask=visible, query_mask=asking, **settings)
 
     features, hamiltonians, solution = run_stages(
         query,
@@ -284,6 +279,7 @@ def qama_attention(
         value,
         importance,
         mask,
+        query_mask,
         build=build,
         anneal=functools.partial(anneal, rng, solver=solver),
         readout=readout,

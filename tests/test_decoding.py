@@ -1,5 +1,6 @@
 """Causal masks and decoding token by token, in the layers of both kinds."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,11 +12,13 @@ from flax import linen, nnx
 
 import qama_jax
 import qama_jax.linen
-from qama_jax import MemoryReadout, QAMAAttention, SteepestDescent
+from qama_jax import MemoryReadout, MixedMemoryReadout, QAMAAttention, SteepestDescent
 from qama_jax.layers.padding import UncheckedMaskWarning, key_padding
 
 BATCH, TOKENS, FEATURES, HEADS = 2, 18, 16, 4
 READOUT = MemoryReadout(chunk_size=5, radius=6, num_keys=2, memory_size=3)
+MIXED = MixedMemoryReadout(*dataclasses.astuple(READOUT))
+MIX = jnp.array([0.4, -0.7, 1.3, 0.0])
 SOLVER = SteepestDescent(max_steps=5)
 INPUTS = jax.random.normal(jax.random.key(1), (BATCH, TOKENS, FEATURES))
 VALID = np.arange(TOKENS) >= np.array([[0], [7]])  # the second text is padded on the left
@@ -29,6 +32,8 @@ class Nnx:
     def __init__(self, **settings):
         settings = {"readout": READOUT, "solver": SOLVER, "decode": False, "deterministic": True} | settings
         self.layer = QAMAAttention(HEADS, FEATURES, rngs=nnx.Rngs(0), keep_rngs=False, **settings)
+        if self.layer.mix is not None:
+            self.layer.mix[...] = MIX
         self.graph, self.params = nnx.split(self.layer)
 
     def apply(self, params, inputs, mask=None, **call):
@@ -42,6 +47,12 @@ class Nnx:
     def step(self, state, inputs, mask=None):
         layer = nnx.merge(*state)
         return layer(inputs, mask=mask, decode=True), nnx.split(layer)
+
+    def sown(self, inputs, state=None):
+        """What the whole pass sows, or the next token."""
+        layer = nnx.merge(*state) if state else nnx.merge(self.graph, self.params)
+        _, sown = nnx.capture(layer, nnx.Intermediate)(inputs, sow_weights=True, decode=state is not None)
+        return {name: value[0] for name, value in nnx.to_pure_dict(sown).items()}
 
     @staticmethod
     def on_cache(function, state):
@@ -62,6 +73,8 @@ class Linen:
         settings = {"readout": READOUT, "solver": SOLVER, "deterministic": True} | settings
         self.layer = qama_jax.linen.QAMAAttention(HEADS, **settings)
         self.params = jax.jit(self.layer.init)(jax.random.key(0), INPUTS)["params"]
+        if "mix" in self.params:
+            self.params["mix"] = MIX
 
     def apply(self, params, inputs, mask=None):
         return self.layer.apply({"params": params}, inputs, mask=mask)
@@ -74,6 +87,13 @@ class Linen:
         variables = {"params": self.params, "cache": cache}
         outputs, changed = self.layer.clone(decode=True).apply(variables, inputs, mask=mask, mutable=["cache"])
         return outputs, changed["cache"]
+
+    def sown(self, inputs, state=None):
+        """What the whole pass sows, or the next token."""
+        variables = {"params": self.params} | ({"cache": state} if state else {})
+        layer = self.layer.clone(decode=state is not None)
+        _, changed = layer.apply(variables, inputs, sow_weights=True, mutable=["intermediates", "cache"])
+        return {name: value[0] for name, value in changed["intermediates"].items()}
 
     @staticmethod
     def on_cache(function, cache):
@@ -117,6 +137,8 @@ CASES = {
         VALID,
         {"mask": VALID[:, None, None]},
     ),
+    "nnx, mixed, is_causal": (Nnx, {"readout": MIXED}, None, {"is_causal": True}),
+    "linen, mixed, key padding": (Linen, {"readout": MIXED}, VALID, {"mask": VALID[:, None, None]}),
     "linen, causal mask": (Linen, {"solver": Coins(share=0.7)}, None, {"mask": causal()}),
     "linen, causal mask and padding": (Linen, {}, VALID, {"mask": jnp.asarray(causal() & VALID[:, None, None])}),
 }
@@ -294,63 +316,36 @@ def test_beams_take_their_cache_along(api):
     np.testing.assert_allclose(jnp.concatenate(outputs, axis=1), whole(layer)[order, 12:], atol=1e-5)
 
 
-# --- the ways in which public models call their causal attention
+@each_api
+def test_hidden_tokens_may_be_nan(api):
+    """In the cache of one text, not in that of the other, and not in its later tokens."""
+    layer, seen = api(), np.arange(TOKENS) >= np.array([[0], [3]])
+    step, state = jax.jit(layer.step), layer.start()
+    reference = layer.start()
+    for index in range(12):
+        token, mask = INPUTS[:, index : index + 1], seen[:, None, None, index : index + 1]
+        expected, reference = step(reference, token, mask)
+        output, state = step(state, jnp.where(mask[..., 0], token, jnp.nan), mask)
+        np.testing.assert_array_equal(output[seen[:, index]], expected[seen[:, index]])
 
 
-IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 0, 0], [2, 7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9, 0]])
-POSITIONS = np.arange(IDS.shape[1])
-MODELS = {
-    "language model of packed texts": (
-        Linen,
-        lambda flax, ids: flax.combine_masks(
-            flax.make_attention_mask(ids > 0, ids > 0),
-            flax.make_causal_mask(ids),
-            flax.make_attention_mask((ids > 0) * (1 + POSITIONS // 6), (ids > 0) * (1 + POSITIONS // 6), jnp.equal),
-        ),
-    ),
-    "decoder of a translator": (
-        Linen,
-        lambda flax, ids: flax.combine_masks(flax.make_attention_mask(ids > 0, ids > 0), flax.make_causal_mask(ids)),
-    ),
-    "translator with integer masks": (
-        Nnx,
-        lambda flax, ids: jnp.minimum(
-            (ids != 0)[:, None, None].astype(jnp.int32),
-            jnp.asarray(POSITIONS[:, None] >= POSITIONS, jnp.int32)[None, None],
-        ),
-    ),
-    "small GPT": (Nnx, lambda flax, ids: jnp.tril(jnp.ones((ids.shape[1], ids.shape[1])))),
-    "text encoder": (Linen, lambda flax, ids: flax.make_causal_mask(jnp.ones((1, ids.shape[1])))),
-    "image generator": (Nnx, lambda flax, ids: flax.make_causal_mask(ids, dtype=bool)),
-}
-
-
-@functools.cache
-def trainer(api):
-    """A layer between embeddings that are tied; loss and gradient, with a mask that is traced."""
-    layer, embedding = api(solver=Coins(share=0.7)), jax.random.normal(jax.random.key(2), (10, FEATURES))
-
-    @jax.jit
-    @functools.partial(jax.value_and_grad, argnums=(0, 2))
-    def loss(params, mask, embedded):
-        logits = layer.apply(params, embedded, mask) @ embedding.T
-        losses = -jnp.take_along_axis(jax.nn.log_softmax(logits[:, :-1]), IDS[:, 1:, None], axis=-1)[..., 0]
-        return jnp.sum(jnp.where(IDS[:, 1:] > 0, losses, 0))
-
-    return layer.params, embedding[IDS], loss
-
-
-@pytest.mark.parametrize(("api", "make_mask"), MODELS.values(), ids=MODELS)
-def test_models_train(api, make_mask):
-    """A step with their mask, made of the inputs: the loss falls, and padding has no part in it."""
-    params, embedded, loss = trainer(api)
-    mask = jnp.broadcast_to(make_mask(api.masks, IDS).astype(bool), (*IDS.shape[:1], 1, *IDS.shape[1:] * 2))
-    before, (gradient, of_inputs) = loss(params, mask, embedded)
-    after, _ = loss(jax.tree.map(lambda p, g: p - 1e-4 * g, params, gradient), mask, embedded)
-    assert after < before
-    padded = IDS == 0
-    assert np.any(of_inputs[~padded])
-    assert not np.any(of_inputs[padded])
+@each_api
+def test_decoders_sow_what_is_selected_in_the_chunk_that_a_token_finishes(api):
+    layer = api()
+    step, sown, state = jax.jit(layer.step), jax.jit(layer.sown), layer.start()
+    found = []
+    for index in range(READOUT.chunk_size):
+        token = INPUTS[:, index : index + 1]
+        found.append(sown(token, state))
+        _, state = step(state, token)
+    expected = jax.jit(layer.sown)(INPUTS)["attention_diagnostics"]
+    for one in found[:-1]:
+        assert not any(np.any(leaf) for leaf in one["attention_diagnostics"])
+    last = found[-1]["attention_diagnostics"]
+    np.testing.assert_array_equal(last.bits, expected.bits[:, :1])
+    np.testing.assert_allclose(last.energy, expected.energy[:, :1], rtol=1e-5)
+    np.testing.assert_allclose(last.token_energy, expected.token_energy[:, :1], atol=1e-4)
+    assert np.any(last.bits)
 
 
 # --- what cannot be honoured

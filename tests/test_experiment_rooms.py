@@ -21,7 +21,7 @@ FLOORS = (
     ("reproduce.studies", "reproduce.report"),
     ("reproduce.registry",),
     ("reproduce",),
-    ("vit_cifar", "train_lm", "bag_of_words", "hardware"),
+    ("vit_cifar", "train_lm", "recall", "bag_of_words", "hardware"),
     ("demo", "readme"),
 )
 

@@ -30,7 +30,7 @@ def run(run_dir, *arguments):
 def test_it_learns_and_writes(tmp_path):
     """The likeliest text from the cache is that of the whole model."""
     result, model = run(tmp_path, "--steps", "40", "--attention", "qama-importance")
-    assert result["rows"][-1]["test_bits_per_byte"] < 0.5 * result["rows"][0]["train_bits_per_byte"]
+    assert result["rows"][-1]["test_bits"] < 0.5 * result["rows"][0]["train_bits"]
     prompt = b"cd ef"
     text = generate(model, prompt, 20, key=jax.random.key(0), temperature=1e-4)
     assert text.startswith(prompt)
@@ -65,7 +65,7 @@ def test_resumed_run_is_the_same_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("attention", ["softmax", "sinks", "qama", "qama-random"])
 def test_every_arm_trains_and_writes(tmp_path, attention):
     result, model = run(tmp_path, "--steps", "10", "--attention", attention)
-    assert result["rows"][-1]["test_bits_per_byte"] < 7.5
+    assert result["rows"][-1]["test_bits"] < 7.5
     assert len(generate(model, b"ab", 9, key=jax.random.key(0))) == 11
 
 
@@ -78,12 +78,12 @@ def test_results_are_lines_and_are_not_measured_twice(tmp_path):
     assert run(tmp_path / "again", *settings, "--attention", "window") is None
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     softmax, window = (line["rows"][0] for line in lines)
-    window["test_bits_per_byte"] = softmax["test_bits_per_byte"] - 0.25
+    window["test_bits"] = softmax["test_bits"] - 0.25
     window["seconds"], softmax["seconds"] = 2.0, 5.0
     rows = {row[1]: row for row in train_lm.table(lines).rows}
     assert rows["control: window alone"][4:] == ("-0.250", "+0.000", "5.00", "0.40")
     assert rows["softmax"][4:] == ("+0.000", "+0.250", "2.00", "1.00")
-    softmax["test_bits_per_byte"] = 0.0
+    softmax["test_bits"] = 0.0
     assert train_lm.table(lines).rows[1][7] == ""
 
 

@@ -13,7 +13,7 @@ from coins import Coins
 from intermediates import array_sizes
 
 import qama_jax
-from qama_jax import MemoryReadout, SteepestDescent, WindowReadout
+from qama_jax import MemoryReadout, MixedMemoryReadout, MixedReadout, SteepestDescent, WindowReadout
 from qama_jax.attention import anneal, build_hamiltonians, run_stages
 from qama_jax.hardware import CimSolver
 from qama_jax.hardware import Machine as Limits
@@ -27,10 +27,13 @@ READOUT = MemoryReadout(chunk_size=5, radius=6, num_keys=2, memory_size=3, beta=
 HIDDEN = np.isin(np.arange(TOKENS), [1, 2, *range(5, 10)])
 SEGMENTS = np.where(HIDDEN, 0, np.array([3] * 12 + [8] * 10 + [20]))
 SHORT = dataclasses.replace(READOUT, radius=4)  # the shortest window that covers a chunk
+MIXED = MixedMemoryReadout(*dataclasses.astuple(READOUT))
+MIX = np.array([0.4, -0.7, 1.3])
 CASES = {
     "no mask": (READOUT, None),
     "padding": (READOUT, (~HIDDEN).astype(np.int32)),
     "packed": (SHORT, SEGMENTS),
+    "mixed, padding": (MIXED, (~HIDDEN).astype(np.int32)),
 }
 
 
@@ -62,17 +65,23 @@ def expected(readout, arguments, bits, segments):
             of_head = np.flatnonzero(distant * remembered[t].real * (segments[i] > 0))
             best = of_head[np.argsort(-remembered[t, of_head].real)[: readout.memory_size]]
             weights[t, i, best] = remembered[t, best]
-    return oracle.weighted_attention(query, key, value, weights)
+    if readout is not MIXED:
+        return oracle.weighted_attention(query, key, value, weights)
+    offset = np.arange(tokens)[:, None] - np.arange(tokens)
+    in_window = (offset >= 0) & (offset <= readout.radius)
+    near, far = (oracle.weighted_attention(query, key, value, weights * part) for part in (in_window, ~in_window))
+    return near + MIX[:, None] * far
 
 
 def attend(readout, segments, solve, *arguments):
     build = functools.partial(build_chunks, arguments[3], readout)
-    features, _, solution = run_stages(*arguments, segments, build=build, anneal=solve, readout=readout)
+    mix = jnp.asarray(MIX, jnp.float32) if readout is MIXED else None
+    features, _, solution = run_stages(*arguments, segments, build=build, anneal=solve, readout=readout, mix=mix)
     return features, solution
 
 
-def build_chunks(importance, readout, query, key, value, mask):
-    return build_hamiltonians(query, key, value, importance, mask=mask, select=readout.select)
+def build_chunks(importance, readout, query, key, value, mask, asking):
+    return build_hamiltonians(query, key, value, importance, mask=mask, query_mask=asking, select=readout.select)
 
 
 @pytest.mark.parametrize(("readout", "segments"), CASES.values(), ids=CASES)
@@ -128,11 +137,35 @@ def test_not_causal_all_tokens_see_the_strongest_keys_of_all_chunks(chunk_size):
 
 
 @pytest.mark.parametrize("mask", [None, ~HIDDEN])
+def test_mixed_and_not_causal_one_chunk_is_the_mixture(mask):
+    memory, mixed = MixedMemoryReadout(TOKENS, 3, 2, 2, causal=False), MixedReadout(3, 2)
+    mix = jnp.asarray(MIX, jnp.float32)
+    features, theirs = (functional(readout, *draw(), mask=mask, mix=mix)[0] for readout in (memory, mixed))
+    np.testing.assert_allclose(features, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [None, ~HIDDEN])
 def test_one_chunk_that_is_not_causal_is_the_window_with_its_keys(mask):
     memory, window = MemoryReadout(TOKENS, 3, 2, 2, causal=False), WindowReadout(3, 2)
     (features, one), (theirs, other) = (functional(readout, *draw(), mask=mask) for readout in (memory, window))
     np.testing.assert_array_equal(one.bits[0], other.bits)
     np.testing.assert_allclose(features, theirs, atol=1e-6)
+
+
+def test_queries_that_ask_nothing_have_no_part_in_the_selection():
+    """In one chunk as with a window; in several, whatever such queries are."""
+    asking = np.arange(TOKENS) % 4 > 0
+    settings = {"query_mask": asking, "mask": ~HIDDEN, "solver": SteepestDescent(max_steps=5)}
+    memory, window = MemoryReadout(TOKENS, 3, 2, 2, causal=False), WindowReadout(3, 2)
+    (features, one), (theirs, other) = (functional(readout, *draw(), **settings) for readout in (memory, window))
+    np.testing.assert_array_equal(one.bits[0], other.bits)
+    np.testing.assert_allclose(features[asking & ~HIDDEN], theirs[asking & ~HIDDEN], atol=1e-6)
+    query, *others = draw()
+    attend = jax.jit(functools.partial(functional, dataclasses.replace(READOUT, causal=False), **settings))
+    features, found = attend(query, *others)
+    changed, same = attend(np.where(asking[:, None, None], query, 7 * query[::-1]), *others)
+    np.testing.assert_array_equal(same.bits, found.bits)
+    np.testing.assert_array_equal(changed[asking], features[asking])
 
 
 @pytest.mark.parametrize("tokens", [5, 12])
@@ -166,7 +199,7 @@ def test_later_tokens_do_not_exist():
 
 @pytest.mark.parametrize("readout", [READOUT, dataclasses.replace(READOUT, causal=False)], ids=["causal", "not causal"])
 def test_padding_might_be_anything(readout):
-    """Neither features nor gradients of the others see how large it is, and all are finite."""
+    """Neither features nor gradients of the others see how large it is, or that it is NaN, and all are finite."""
     *tensors, importance = (jnp.asarray(a, jnp.float32) for a in draw())
 
     @jax.jit
@@ -175,9 +208,12 @@ def test_padding_might_be_anything(readout):
         features, _ = functional(readout, query, key, value, importance, mask=jnp.asarray(~HIDDEN))
         return jnp.sum(jnp.sin(features[~HIDDEN])), features[~HIDDEN]
 
-    results = [evaluate(*(jnp.where(HIDDEN[:, None, None], filler, x) for x in tensors)) for filler in (0.0, 1e30)]
-    for clean, filled in zip(*map(jax.tree.leaves, results), strict=True):
-        np.testing.assert_allclose(filled, clean, atol=1e-6)
+    results = [
+        evaluate(*(jnp.where(HIDDEN[:, None, None], filler, x) for x in tensors)) for filler in (0.0, 1e30, np.nan)
+    ]
+    for clean, *others in zip(*map(jax.tree.leaves, results), strict=True):
+        for filled in others:
+            np.testing.assert_allclose(filled, clean, atol=1e-6)
 
 
 def test_no_array_of_pairs():
@@ -228,6 +264,18 @@ def test_exported_program_computes_the_same():
     np.testing.assert_array_equal(jax.export.export(compiled)(*shapes).call(*arguments), compiled(*arguments))
 
 
+@pytest.mark.parametrize("readout", [READOUT, dataclasses.replace(READOUT, causal=False)], ids=["causal", "not causal"])
+def test_exported_program_serves_all_lengths(readout):
+    """Less than a chunk, exactly some, and what is left over."""
+    *arguments, importance = (jnp.asarray(a, jnp.float32) for a in draw())
+    compiled = jax.jit(lambda *a: functional(readout, *a, importance)[0])
+    shape = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"n, {HEADS}, {HEAD_DIM}"), jnp.float32)
+    exported = jax.export.export(compiled)(shape, shape, shape)
+    for tokens in (3, 15, TOKENS):
+        shorter = [a[:tokens] for a in arguments]
+        np.testing.assert_allclose(exported.call(*shorter), compiled(*shorter), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -240,7 +288,7 @@ def test_exported_program_computes_the_same():
         (lambda: functional(READOUT, *draw(), mask=np.ones(5, bool)), "mask must be boolean of shape"),
         (
             lambda: functional(READOUT, *draw(), query_mask=~HIDDEN),
-            "query_mask must be None with Mem.* pass mask",
+            r"query_mask must be None with MemoryReadout\(.* pass mask",
         ),
     ],
 )

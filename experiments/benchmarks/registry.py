@@ -21,6 +21,7 @@ _NAMES = (
     "drop_in",
     "readout_cost",
     "training_speed",
+    "causal",
     "precision",
 )
 _MODULES = [importlib.import_module(f"experiments.benchmarks.{name}") for name in _NAMES]

@@ -1,4 +1,4 @@
-"""A decoder-only language model of bytes, with attention as an argument."""
+"""A decoder-only language model, with attention as an argument."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from experiments.models.block import AttentionFactory
 from experiments.models.rotary import Rotary
 
-VOCABULARY = 256
+BYTES = 256
 
 
 class LanguageModel(nnx.Module):
@@ -19,34 +19,48 @@ class LanguageModel(nnx.Module):
       num_heads: attention heads.
       mlp_dim: hidden features of the perceptrons.
       attention: makes the attention layers.
+      vocabulary: number of ids; by default bytes.
       rngs: the stream `params`.
     """
 
     def __init__(
-        self, *, width: int, depth: int, num_heads: int, mlp_dim: int, attention: AttentionFactory, rngs: nnx.Rngs
+        self,
+        *,
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_dim: int,
+        attention: AttentionFactory,
+        vocabulary: int = BYTES,
+        rngs: nnx.Rngs,
     ):
         self.width = width
-        self.embed = nnx.Embed(VOCABULARY, width, rngs=rngs)
+        self.embed = nnx.Embed(vocabulary, width, rngs=rngs)
         self.blocks = nnx.List([CausalBlock(attention, num_heads, width, mlp_dim, rngs=rngs) for _ in range(depth)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
-        self.head = nnx.Linear(width, VOCABULARY, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+        self.head = nnx.Linear(width, vocabulary, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
     def __call__(
         self,
-        ids: Int[Array, "batch tokens"],
+        ids: Int[Array, "batch tokens"] | Int[Array, "batch tokens parts"],
         *,
         decode: bool = False,
         deterministic: bool = True,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch tokens vocabulary"]:
-        """Logits of each next byte. `decode` takes one byte more of a text, after `init_cache`."""
+        """Logits of each next id. `decode` takes one id more of a text, after `init_cache`.
+
+        A token may have several parts, ids whose embeddings are summed.
+        """
         x = self.embed(ids.astype(jnp.int32))
+        if ids.ndim == 3:
+            x = jnp.sum(x, axis=2)
         for block in self.blocks:
             x = block(x, decode=decode, deterministic=deterministic, rngs=rngs)
         return self.head(self.norm(x))
 
     def init_cache(self, batch: int, length: int) -> None:
-        """Makes this model a decoder of so many texts, of at most so many bytes where attention keeps them all."""
+        """Makes this model a decoder of so many texts, of at most so many tokens where attention keeps them all."""
         for block in self.blocks:
             block.attention.init_cache((batch, length, self.width))
             block.attention.query.init_cache()

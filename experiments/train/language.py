@@ -1,10 +1,10 @@
-"""Training of language models of bytes, and texts from them."""
+"""Training of language models, and texts from them."""
 
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from experiments.data.text_bytes import ByteStreams
 from experiments.models.language_model import LanguageModel
 from experiments.provenance import provenance
-from experiments.result_files import write_json
+from experiments.result_files import in_words, write_json
 
 _STEPS_PER_CALL = 10
 
@@ -55,6 +55,44 @@ class LanguageSettings:
         return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
 
+class Task(NamedTuple):
+    """What a language model learns.
+
+    Attributes:
+      draw: the sequences of a step, of a key: their ids, and what follows each of them, -1 where nothing is asked.
+      test: what a row of the result file says of a model besides, of its graph and its parameters.
+    """
+
+    draw: jax.tree_util.Partial
+    test: Callable[[nnx.GraphDef, nnx.State], Mapping[str, Any]]
+
+
+def texts_of(data: ByteStreams, settings: LanguageSettings) -> Task:
+    """The next byte of texts.
+
+    Raises:
+      ValueError: if a split is shorter than a text.
+    """
+    length = settings.length
+    for name, split in data._asdict().items():
+        if len(split) <= length:
+            raise ValueError(f"length={length} must be less than the {len(split)} bytes of the {name} split")
+    starts = np.linspace(0, len(data.test) - length - 1, settings.test_texts).astype(np.int32)
+    texts = jnp.asarray(data.test[starts[:, None] + np.arange(length + 1)], jnp.int32)
+    batches = [texts[first : first + settings.batch_size] for first in range(0, len(texts), settings.batch_size)]
+
+    def draw(stream: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        starts = jax.random.randint(key, (settings.batch_size,), 0, len(stream) - length)
+        texts = stream[starts[:, None] + jnp.arange(length + 1)].astype(jnp.int32)
+        return texts[:, :-1], texts[:, 1:]
+
+    def test(graph: nnx.GraphDef, params: nnx.State) -> dict[str, float]:
+        losses = [float(_loss(predict(graph, params, batch[:, :-1]), batch[:, 1:])) * len(batch) for batch in batches]
+        return {"test_bits": sum(losses) / len(texts)}
+
+    return Task(jax.tree_util.Partial(draw, jnp.asarray(data.train)), test)
+
+
 class LanguageState(NamedTuple):
     """What a checkpoint holds."""
 
@@ -65,7 +103,7 @@ class LanguageState(NamedTuple):
 
 def train_language_model(
     make_model: Callable[[nnx.Rngs], LanguageModel],
-    data: ByteStreams,
+    task: Task,
     settings: LanguageSettings,
     *,
     run_dir: Path,
@@ -79,7 +117,7 @@ def train_language_model(
 
     Args:
       make_model: builds the model from its random streams.
-      data: both splits.
+      task: what is learned.
       settings: see there.
       run_dir: holds the checkpoints and the result file.
       header: what the result file says of the run: whatever defines it. A resumed run must have the same.
@@ -89,12 +127,8 @@ def train_language_model(
       The content of the result file, and the trained model.
 
     Raises:
-      ValueError: if a split is shorter than a text, or `run_dir` has a checkpoint and `resume` is false, or the
-        checkpoint is of another run.
+      ValueError: if `run_dir` has a checkpoint and `resume` is false, or the checkpoint is of another run.
     """
-    for name, split in data._asdict().items():
-        if len(split) <= settings.length:
-            raise ValueError(f"length={settings.length} must be less than the {len(split)} bytes of the {name} split")
     root = jax.random.key(settings.seed)
     graph, params = nnx.split(make_model(nnx.Rngs(params=jax.random.fold_in(root, 0))))
     optimizer = settings.optimizer()
@@ -106,27 +140,24 @@ def train_language_model(
     if checkpoints.latest_step() is not None:
         state, history = _restore(checkpoints, state, header, resume)
 
-    train_bytes, key = jnp.asarray(data.train), jax.random.fold_in(root, 1)
-    starts = np.linspace(0, len(data.test) - settings.length - 1, settings.test_texts).astype(np.int32)
-    test_texts = jnp.asarray(data.test[starts[:, None] + np.arange(settings.length + 1)])
-    run_steps = functools.partial(train_steps, graph, optimizer, settings)
+    key, run_steps = jax.random.fold_in(root, 1), functools.partial(train_steps, graph, optimizer)
     with tqdm(total=settings.steps, initial=int(state.step), unit=" steps") as bar:
         while (first := int(state.step)) < settings.steps:
             last = min(first + settings.steps_per_test, settings.steps)
-            state, _ = run_steps(state, train_bytes, key, np.int32(first))  # no steps: compiles
+            state, _ = run_steps(state, task.draw, key, np.int32(first))  # no steps: compiles
             started, loss = time.perf_counter(), 0.0
             for step in range(first, last, _STEPS_PER_CALL):
                 until = min(step + _STEPS_PER_CALL, last)
-                state, part = run_steps(state, train_bytes, key, np.int32(until))
+                state, part = run_steps(state, task.draw, key, np.int32(until))
                 loss += float(part)
                 bar.update(until - step)
-                bar.set_postfix(bits_per_byte=f"{loss / (until - first):.3f}")
+                bar.set_postfix(bits=f"{loss / (until - first):.3f}")
             seconds = time.perf_counter() - started
             row = {
                 "step": last,
                 "seconds": seconds,
-                "train_bits_per_byte": loss / (last - first),
-                "test_bits_per_byte": bits_per_byte(graph, state.params, test_texts, settings.batch_size),
+                "train_bits": loss / (last - first),
+                **task.test(graph, state.params),
             }
             history.append(row)
             checkpoints.save(
@@ -138,26 +169,23 @@ def train_language_model(
             checkpoints.wait_until_finished()
             result = header | provenance() | {"complete": last == settings.steps, "rows": history}
             write_json(run_dir / "result.json", result)
-            tqdm.write(
-                f"step {last}: train {row['train_bits_per_byte']:.3f}, test {row['test_bits_per_byte']:.3f} bits a byte"
-            )
+            tqdm.write(f"{in_words(row)}")
     checkpoints.close()
     return header | provenance() | {"complete": True, "rows": history}, nnx.merge(graph, state.params)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
-def train_steps(graph, optimizer, settings: LanguageSettings, state: LanguageState, stream, key, until):
-    """Steps up to `until` in one call, and the sum of their losses in bits a byte."""
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def train_steps(graph, optimizer, state: LanguageState, draw: jax.tree_util.Partial, key, until):
+    """Steps up to `until` in one call, and the sum of their losses in bits."""
 
     def step(_, carry):
         state, total = carry
         here = jax.random.fold_in(key, state.step)
-        starts = jax.random.randint(here, (settings.batch_size,), 0, len(stream) - settings.length)
-        texts = stream[starts[:, None] + jnp.arange(settings.length + 1)]
+        ids, following = draw(here)
 
         def loss(params):
-            model = nnx.merge(graph, params)
-            return _loss(model(texts[:, :-1], deterministic=False, rngs=nnx.Rngs(jax.random.fold_in(here, 0))), texts)
+            rngs = nnx.Rngs(jax.random.fold_in(here, 0))
+            return _loss(nnx.merge(graph, params)(ids, deterministic=False, rngs=rngs), following)
 
         value, gradient = jax.value_and_grad(loss)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
@@ -167,21 +195,17 @@ def train_steps(graph, optimizer, settings: LanguageSettings, state: LanguageSta
     return jax.lax.fori_loop(state.step, until, step, (state, jnp.float32(0)))
 
 
-def bits_per_byte(graph: nnx.GraphDef, params: nnx.State, texts: jax.Array, batch_size: int) -> float:
-    """The mean over the texts [n, length + 1]."""
-    batches = [texts[first : first + batch_size] for first in range(0, len(texts), batch_size)]
-    sums = [float(_evaluate(graph, params, batch)) * len(batch) for batch in batches]
-    return sum(sums) / len(texts)
-
-
 @functools.partial(jax.jit, static_argnums=0)
-def _evaluate(graph: nnx.GraphDef, params: nnx.State, texts: jax.Array) -> jax.Array:
-    return _loss(nnx.merge(graph, params)(texts[:, :-1]), texts)
+def predict(graph: nnx.GraphDef, params: nnx.State, ids: jax.Array) -> jax.Array:
+    """The logits of what follows each of the ids."""
+    return nnx.merge(graph, params)(ids)
 
 
-def _loss(logits: jax.Array, texts: jax.Array) -> jax.Array:
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, texts[:, 1:].astype(jnp.int32))
-    return jnp.mean(losses) / math.log(2)
+def _loss(logits: jax.Array, following: jax.Array) -> jax.Array:
+    """Bits, the mean over what is asked."""
+    asked = following >= 0
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(following, 0))
+    return jnp.sum(jnp.where(asked, losses, 0)) / jnp.sum(asked) / math.log(2)
 
 
 def generate(model: LanguageModel, prompt: bytes, count: int, *, key: jax.Array, temperature: float = 0.8) -> bytes:

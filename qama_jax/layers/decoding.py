@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from qama_jax.attention import AttentionDiagnostics, diagnose
 from qama_jax.batching import over_batch
 from qama_jax.layers.grouped_heads import for_every_head
 from qama_jax.layers.padding import KeyPadding, key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
+from qama_jax.readouts.base import without_padding
 from qama_jax.readouts.memory import Branch, MemoryReadout, recalled, strongest_of
 from qama_jax.readouts.selection import Selection, hidden
 from qama_jax.solvers.base import Solution
@@ -77,8 +79,10 @@ def decode_token(
     build: Callable[..., AttentionHamiltonian],
     anneal: Callable[[AttentionHamiltonian], Solution],
     mix: Float[Array, "heads"] | None,
-) -> tuple[Float[Array, "*batch 1 heads head_dim"], MemoryCache]:
+) -> tuple[Float[Array, "*batch 1 heads head_dim"], MemoryCache, AttentionDiagnostics]:
     """The features of the next token, and the cache after it; with the last token of a chunk, its problem is solved.
+
+    The diagnostics [*batch, 1, ...] are those of the chunk, and until it is finished those of an empty selection.
 
     Args:
       cache: what was kept of the tokens before.
@@ -93,6 +97,7 @@ def decode_token(
       ValueError: if there are several tokens, or the batch or the mask does not fit.
     """
     padding = _check_token(cache, query, mask)
+    query, key, value = without_padding(padding.visible, query, key, value)
     index, chunk = cache.cache_index, readout.chunk_size
     slot = index % cache.cached_valid.shape[-1]
     cache = cache._replace(
@@ -107,12 +112,15 @@ def decode_token(
         *leaves, mix = leaves_and_mix
         return _attend(MemoryCache(*leaves), query.astype(dtype), readout, mix)
 
-    def finish(cache: MemoryCache) -> MemoryCache:
+    def finish(cache: MemoryCache) -> tuple[MemoryCache, AttentionDiagnostics]:
         return _remember_chunk(cache, readout, build, anneal)
 
+    def wait(cache: MemoryCache) -> tuple[MemoryCache, AttentionDiagnostics]:
+        return cache, _nothing_selected(cache)
+
     features = over_batch(attend, cache.batch, index, mix)(query, *cache[:-1])
-    cache = jax.lax.cond((index + 1) % chunk == 0, finish, lambda cache: cache, cache)
-    return padding.mark(features.astype(query.dtype)), cache._replace(cache_index=index + 1)
+    cache, diagnostics = jax.lax.cond((index + 1) % chunk == 0, finish, wait, cache)
+    return padding.mark(features.astype(query.dtype)), cache._replace(cache_index=index + 1), diagnostics
 
 
 def _check_token(cache: MemoryCache, query: Array, mask: Num[Array, "..."] | None) -> KeyPadding:
@@ -166,8 +174,8 @@ def _remember_chunk(
     readout: MemoryReadout,
     build: Callable[..., AttentionHamiltonian],
     anneal: Callable[[AttentionHamiltonian], Solution],
-) -> MemoryCache:
-    """The cache with the strongest keys of the chunk that the last token finishes."""
+) -> tuple[MemoryCache, AttentionDiagnostics]:
+    """The cache with the strongest keys of the chunk that the last token finishes, and what was selected there."""
     heads, slots = cache.cached_query.shape[-2], cache.cached_valid.shape[-1]
     first = cache.cache_index - (readout.chunk_size - 1)
 
@@ -192,9 +200,24 @@ def _remember_chunk(
         return rows(old_key, new_key), rows(old_value, new_value), kept.log_gates, kept.indices
 
     old = cache.remembered_key, cache.remembered_value, cache.remembered_log_gates, cache.remembered_positions
-    merged = over_batch(merge, cache.batch, first)(hamiltonians, anneal(hamiltonians), key, value, *old)
+    solution = anneal(hamiltonians)
+    merged = over_batch(merge, cache.batch, first)(hamiltonians, solution, key, value, *old)
     names = "remembered_key", "remembered_value", "remembered_log_gates", "remembered_positions"
-    return cache._replace(**dict(zip(names, merged, strict=True)))
+    found, empty = diagnose(hamiltonians, solution), _nothing_selected(cache)
+    diagnostics = jax.tree.map(lambda leaf, like: leaf.reshape(like.shape).astype(like.dtype), found, empty)
+    return cache._replace(**dict(zip(names, merged, strict=True))), diagnostics
+
+
+def _nothing_selected(cache: MemoryCache) -> AttentionDiagnostics:
+    """Of a chunk that is not finished: bits and energies are 0."""
+    *batch, chunk, heads, _ = cache.cached_query.shape
+    dtype = _at_least_float32(cache.cached_query.dtype)
+    of_tokens = *batch, 1, heads, chunk
+    return AttentionDiagnostics(
+        bits=jnp.zeros(of_tokens, jnp.int8),
+        energy=jnp.zeros((*batch, 1), dtype),
+        token_energy=jnp.zeros(of_tokens, dtype),
+    )
 
 
 def _write(cache: Array, entry: Array, slot: Int[Array, ""], axis: int) -> Array:

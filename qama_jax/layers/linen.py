@@ -37,8 +37,11 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
 
     Masks that differ between queries or heads, another `attention_fn`, and an einsum for attention weights are refused,
     because a selection made once for the whole sequence cannot honour them. Causal masks, packed sequences and
-    autoregressive decoding need `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default
-    read-out. With all others they belong to the keys, as in Flax.
+    autoregressive decoding need `readout=qama_jax.MemoryReadout()`. In cross-attention the selection depends on all
+    queries, so that early tokens of a decoder depend on later ones through it; where this matters, use Flax's layer
+    there.
+
+    Values belong to the queries with the default read-out. With all others they belong to the keys, as in Flax.
 
     With `decode=True`, the first call, such as that of `init`, makes the collection `cache`. Its size does not depend
     on the number of tokens, and only the batch dimensions of the inputs count. Each later call takes the next token,
@@ -108,7 +111,7 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             before the output projection as "attention_features", and for read-outs that select keys of the whole
             sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
             `EnergyReadout` and `MemoryReadout` have no such weights; there, the bits of "attention_diagnostics" say
-            what the heads select.
+            what the heads select; in decoding, in the chunk that the token finishes, and all are 0 if it finishes none.
 
         Returns:
           [*batch, N, out_features]. Where a traced mask cannot be honoured, that element of the batch is NaN.
@@ -177,11 +180,13 @@ class QAMAAttention(nn.MultiHeadDotProductAttention):
             "readout": self.readout,
         }
         if cache is not None:
-            features, after = decode_token(
+            features, after, diagnostics = decode_token(
                 MemoryCache(*(variable.value for variable in cache)), query, key, value, mask, mix=mix, **stages
             )
             for variable, array in zip(cache, after, strict=True):
                 variable.value = array
+            if sow_weights:
+                self.sow("intermediates", "attention_diagnostics", diagnostics)
         else:
             features, hamiltonians, solution = run_masked_stages(
                 query, key, value, importance, mask, dropout=dropout, mix=mix, **stages

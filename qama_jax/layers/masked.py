@@ -1,6 +1,5 @@
 """The stages as the layers compose them: from a mask in Flax's layout to the features."""
 
-import functools
 from collections.abc import Callable
 
 from jaxtyping import Array, Bool, Float
@@ -8,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 from qama_jax.attention import run_stages
 from qama_jax.layers.padding import key_padding
 from qama_jax.problems.attention import AttentionHamiltonian
-from qama_jax.readouts import ChunkedReadout, Dropout, Readout
+from qama_jax.readouts import Dropout, Readout
 from qama_jax.readouts.base import is_causal
 from qama_jax.solvers.base import Solution
 
@@ -33,14 +32,13 @@ def run_masked_stages(
         padding = key_padding(
             mask, batch=tuple(batch), heads=heads, queries=tokens, keys=key.shape[-3], causal=is_causal(readout)
         )
-        if not isinstance(readout, ChunkedReadout):  # where queries and keys are the same tokens
-            build = functools.partial(build, query_mask=padding.asking)
     features, hamiltonians, solution = run_stages(
         query,
         key,
         value,
         importance,
         None if padding is None else padding.visible,
+        None if padding is None else padding.asking,
         build=build,
         anneal=anneal,
         readout=readout,

@@ -11,7 +11,7 @@ from flax.nnx.nn.linear import default_kernel_init
 from flax.typing import Dtype, Initializer, PrecisionLike, PromoteDtypeFn, Shape
 from jaxtyping import Array, Bool, Float
 
-from qama_jax.attention import diagnose
+from qama_jax.attention import AttentionDiagnostics, diagnose
 from qama_jax.layers.arguments import causal_readout, check_decoding, check_settings, complete_inputs
 from qama_jax.layers.decoding import MemoryCache, decode_token, empty_cache
 from qama_jax.layers.grouped_heads import for_every_head
@@ -35,8 +35,10 @@ class QAMAAttention(nnx.MultiHeadAttention):
 
     Masks that differ between queries or heads and another `attention_fn` are refused, because a selection made once for
     the whole sequence cannot honour them. Causal attention, with causal masks, packed sequences and autoregressive
-    decoding, needs `readout=qama_jax.MemoryReadout()`. Values belong to the queries with the default read-out. With all
-    others they belong to the keys, as in Flax.
+    decoding, needs `readout=qama_jax.MemoryReadout()`. In cross-attention the selection depends on all queries, so that
+    early tokens of a decoder depend on later ones through it; where this matters, use Flax's layer there.
+
+    Values belong to the queries with the default read-out. With all others they belong to the keys, as in Flax.
 
     Each call in training anneals with a new key of the stream `anneal`, or of `dropout` where there is no `anneal`.
     Without either stream, it anneals with the one fixed key of evaluation, and if nothing says whether the layer is
@@ -217,7 +219,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
             features before the output projection under "attention_features", and for read-outs that select keys of the
             whole sequence Flax's "attention_weights" [*batch, H, N, M], in as much memory as softmax attention takes.
             `EnergyReadout` and `MemoryReadout` have no such weights; there, the bits of "attention_diagnostics" say
-            what the heads select.
+            what the heads select; in decoding, in the chunk that the token finishes, and all are 0 if it finishes none.
           decode: whether the inputs are the next token [*batch, 1, in_features] after those in the cache, see
             `init_cache`; overrides the constructor's. The mask is then [*batch, 1, 1, 1] and says whether the token is
             visible.
@@ -253,8 +255,9 @@ class QAMAAttention(nnx.MultiHeadAttention):
             query, key = self.query_ln(query), self.key_ln(key)
 
         if decode:
-            features = self._decode(query, key, value, mask, deterministic, rngs)
+            features, diagnostics = self._decode(query, key, value, mask, deterministic, rngs)
             if sow_weights:
+                self.sow(nnx.Intermediate, "attention_diagnostics", diagnostics)
                 self.sow(nnx.Intermediate, "attention_features", features)
             return self.out(features, out_sharding=out_sharding)
 
@@ -314,13 +317,13 @@ class QAMAAttention(nnx.MultiHeadAttention):
         mask: Bool[Array, "*#batch 1 1 1"] | None,
         deterministic: bool | None,
         rngs: nnx.Rngs | nnx.RngStream | None,
-    ) -> Float[Array, "*batch 1 heads head_dim"]:
+    ) -> tuple[Float[Array, "*batch 1 heads head_dim"], AttentionDiagnostics]:
         readout = causal_readout(self.readout, "decode=True")
         check_decoding(deterministic, self.dropout_rate)
         if self.cache_index is None:
             raise ValueError("decode=True needs a cache; call layer.init_cache(inputs_q.shape) before the first token")
         variables = [getattr(self, name) for name in MemoryCache._fields]
-        features, cache = decode_token(
+        features, cache, diagnostics = decode_token(
             MemoryCache(*(variable[...] for variable in variables)),
             query,
             key,
@@ -333,7 +336,7 @@ class QAMAAttention(nnx.MultiHeadAttention):
         )
         for variable, array in zip(variables, cache, strict=True):
             variable[...] = array
-        return features
+        return features, diagnostics
 
     def _dropout(self, rngs: nnx.Rngs | nnx.RngStream | None) -> Dropout:
         stream = first_stream(rngs, "dropout") or self.rngs

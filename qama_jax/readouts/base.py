@@ -96,12 +96,12 @@ def check_one_sequence(readout: Readout, queries: int, keys: int) -> None:
 
 
 def without_padding(
-    mask: Bool[Array, "selected"] | None, *arrays: Float[Array, "selected heads head_dim"]
-) -> tuple[Float[Array, "selected heads head_dim"], ...]:
-    """The arrays with 0 for padded tokens, which may hold anything, even values whose products are infinite."""
+    mask: Bool[Array, "*batch tokens"] | None, *arrays: Float[Array, "*batch tokens heads head_dim"]
+) -> tuple[Float[Array, "*batch tokens heads head_dim"], ...]:
+    """The arrays with 0 for padded tokens, which may hold anything, even NaN."""
     if mask is None:
         return arrays
-    return tuple(jnp.where(mask[:, None, None], array, 0) for array in arrays)
+    return tuple(jnp.where(mask[..., None, None], array, 0) for array in arrays)
 
 
 def check_beta(beta: Any) -> None:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from qama_jax.problems.attention import Select
-from qama_jax.readouts.base import check_beta, without_padding
+from qama_jax.readouts.base import check_beta
 from qama_jax.readouts.gate import log_gate
 
 
@@ -39,7 +39,6 @@ class LinearReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
-        key, value = without_padding(hamiltonian.mask, key, value)
         gates = hamiltonian.clamp(jnp.exp(log_gate(hamiltonian, solution, self.beta)))
         query = jax.nn.elu(query) + 1
         key = (jax.nn.elu(key) + 1) * gates.T[..., None]

@@ -1,15 +1,17 @@
 """Softmax attention over a window of neighbours and the remembered keys of chunks: causal attention in linear time."""
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.checks import check_count
+from qama_jax.lengths import at_most, larger_of, smaller_of
 from qama_jax.problems.attention import AttentionHamiltonian, Select
-from qama_jax.readouts.base import check_beta, without_padding
+from qama_jax.readouts.base import check_beta
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attention_weights, hidden, strongest
 from qama_jax.readouts.window import attend_window
@@ -97,9 +99,12 @@ class MemoryReadout:
         return self.memory_size + self.reach * self.num_keys
 
     def chunks(self, tokens: int) -> tuple[int, int]:
-        """See `ChunkedReadout`. If `causal`, tokens after the last finished chunk belong to no problem yet."""
-        size = min(self.chunk_size, tokens)
-        return (tokens // size if self.causal else -(-tokens // size)), size
+        """See `ChunkedReadout`. If `causal`, tokens after the last finished chunk belong to no problem yet.
+
+        A symbolic number of tokens may be less than a chunk, which is then padded.
+        """
+        size = tokens if at_most(tokens, self.chunk_size) else self.chunk_size
+        return (larger_of(tokens // size, 1) if self.causal else -(-tokens // size)), size
 
     def remember(self, hamiltonian: AttentionHamiltonian, solution: Solution) -> Selection:
         """The keys of one chunk that are remembered."""
@@ -123,8 +128,7 @@ class MemoryReadout:
         if self.causal:
             return _attend_causally(self, query, key, value, segments, remembered, chunk, dropout, mix)
         valid, strength = segments > 0, remembered.strength
-        key, value = without_padding(valid, key, value)
-        _, slots = jax.lax.top_k(strength, min(self.memory_size, strength.shape[1]))
+        slots = jax.lax.top_k(strength, smaller_of(self.memory_size, strength.shape[1]))[1]
         return self._attend_to_all(query, key, value, valid, remembered.take(slots), dropout, mix)
 
     def _attend_to_all(self, query, key, value, valid, selection, dropout, mix):
@@ -147,7 +151,7 @@ def recalled(distant: Bool[Array, "*batch slots"], memory_size: int) -> Bool[Arr
 
 def _in_sequence(selection: Selection, chunk: int) -> Selection:
     """The selections of all chunks, [chunks, heads, k], as one of the sequence, [heads, chunks k]."""
-    first = chunk * jnp.arange(len(selection.indices))
+    first = chunk * jnp.arange(selection.indices.shape[0])
     selection = selection._replace(indices=selection.indices + first[:, None, None])
     return Selection(*(jnp.moveaxis(leaf, 0, 1).reshape(leaf.shape[1], -1) for leaf in selection))
 
@@ -166,12 +170,12 @@ def _attend_causally(
     """All queries of a chunk at once: their windows touch the same chunks, and they have the same memory."""
     tokens, heads, head_dim = query.shape
     blocks = -(-tokens // chunk)
-    before = min(readout.reach, blocks - 1)
+    before = blocks - 1 if at_most(blocks - 1, readout.reach) else readout.reach
 
     def in_blocks(x: Array) -> Array:
         """[heads or 1, blocks, chunk, ...] of [heads or 1, tokens, ...], 0 beyond the end."""
         x = jnp.pad(x, [(0, 0), (0, blocks * chunk - tokens)] + [(0, 0)] * (x.ndim - 2))
-        return x.reshape(len(x), blocks, chunk, *x.shape[2:])
+        return x.reshape(x.shape[0], blocks, chunk, *x.shape[2:])
 
     def with_chunks_before(x: Array) -> Array:
         """The tokens of each block after those of the blocks that their windows touch."""
@@ -184,13 +188,12 @@ def _attend_causally(
     near_key, near_value, near_segment = (with_chunks_before(x) for x in (in_blocks(key), in_blocks(value), segment))
     distance = jnp.arange(before * chunk, (before + 1) * chunk)[:, None] - jnp.arange((before + 1) * chunk)[None]
     in_window = ((distance >= 0) & (distance <= readout.radius))[None, None]
-    # Hidden queries see nothing, rather than hidden keys, which may be so large that products overflow.
     near_seen = in_window & (segment[..., None] == near_segment[:, :, None]) & (near_segment > 0)[:, :, None]
 
     # What is remembered of a chunk belongs to its last segment.
     last = jax.lax.cummax(jnp.max(segment[0], axis=1))
     owner = jnp.pad(last[:-1], (1, 0))[None, :, None]
-    slots, exists = _memories(remembered.strength, last, tokens // chunk, readout.capacity)
+    slots, exists = _memories(remembered.strength, last, readout.chunks(tokens)[0], readout.capacity)
     memory = Selection(*(leaf.reshape(slots.shape) for leaf in remembered.take(slots.reshape(heads, -1))))
     # Gather the few remembered keys first, then each chunk's share: devices that share a sequence then send few.
     far_key, far_value = (
@@ -218,16 +221,15 @@ def _memories(
 ) -> tuple[Int[Array, "heads blocks capacity"], Bool[Array, "heads blocks capacity"]]:
     """What is remembered before each block: slots sorted by strength, and which of them hold a key.
 
-    These are the strongest keys of all chunks before, found by a scan over the chunks whose number of steps is the
-    logarithm of their number. Where the last segment of a chunk differs from that of the chunk before, all that came
-    before is forgotten.
+    These are the strongest keys of all chunks before, found by a scan over the chunks. Where the last segment of a
+    chunk differs from that of the chunk before, all that came before is forgotten.
     """
     heads, slots = strength.shape
-    capacity = min(capacity, slots)
+    capacity = slots if at_most(slots, capacity) else capacity
 
     def join(before: tuple[Array, ...], after: tuple[Array, ...]) -> tuple[Array, ...]:
         (strength, slot, anew), (later_strength, later_slot, later_anew) = before, after
-        strength = jnp.where(later_anew[:, None, None], -jnp.inf, strength)
+        strength = jnp.where(later_anew[..., None, None], -jnp.inf, strength)
         strength, order = strongest_of(strength, later_strength, capacity)
         slot = jnp.take_along_axis(jnp.concatenate([slot, later_slot], axis=-1), order, axis=-1)
         return strength, slot, anew | later_anew
@@ -238,10 +240,23 @@ def _memories(
 
     slot = jnp.broadcast_to(jnp.arange(slots)[None], strength.shape)
     anew = last[:chunks] != jnp.pad(last[: chunks - 1], (1, 0))
-    strength, slot, _ = jax.lax.associative_scan(join, (by_chunk(strength, -jnp.inf), by_chunk(slot, 0), anew))
+    strength, slot, _ = _running(join, (by_chunk(strength, -jnp.inf), by_chunk(slot, 0), anew))
 
     def before_each_block(x: Array, empty: float) -> Array:
-        x = jnp.pad(x, [(1, 0), (0, 0), (0, 0)], constant_values=empty)[: len(last)]
+        x = jnp.pad(x, [(1, 0), (0, 0), (0, 0)], constant_values=empty)[: last.shape[0]]
         return jnp.swapaxes(x, 0, 1)
 
     return before_each_block(slot, 0), jnp.isfinite(before_each_block(strength, -jnp.inf))
+
+
+def _running(join: Callable[..., Any], of_chunks: Any) -> Any:
+    """What the chunks up to each one are, joined: in as many steps as the logarithm of their number, if it is known."""
+    if isinstance(of_chunks[0].shape[0], int):
+        return jax.lax.associative_scan(join, of_chunks)
+
+    def step(before: Any, own: Any) -> tuple[Any, Any]:
+        return (joined := join(before, own)), joined
+
+    first, later = (jax.tree.map(lambda leaf, part=part: leaf[part], of_chunks) for part in (0, slice(1, None)))
+    _, joined = jax.lax.scan(step, first, later)
+    return jax.tree.map(lambda one, others: jnp.concatenate([one[None], others]), first, joined)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from qama_jax.checks import check_count
 from qama_jax.lengths import at_most
 from qama_jax.problems.attention import Select
-from qama_jax.readouts.base import check_beta, without_padding
+from qama_jax.readouts.base import check_beta
 from qama_jax.readouts.selection import attend, strongest
 
 
@@ -42,7 +42,6 @@ class SelectedKeysReadout:
     def read(self, hamiltonian, solution, query, key, value, importance, dropout=None):
         """See `Readout`."""
         del importance
-        key, value = without_padding(hamiltonian.mask, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         if at_most(key.shape[0], 2 * self.num_keys):
             # This takes fewer operations than a gather and its derivative, a scatter.

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from qama_jax.checks import check_count
 from qama_jax.lengths import at_most
 from qama_jax.problems.attention import Select
-from qama_jax.readouts.base import check_beta, check_one_sequence, without_padding
+from qama_jax.readouts.base import check_beta, check_one_sequence
 from qama_jax.readouts.dropout import Dropout
 from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
 
@@ -56,7 +56,6 @@ class WindowReadout:
         """See `Readout`."""
         del importance
         check_one_sequence(self, query.shape[0], key.shape[0])
-        key, value = without_padding(hamiltonian.mask, key, value)
         selection = strongest(hamiltonian, solution, self.beta, self.num_keys)
         valid = jnp.ones(key.shape[0], bool) if hamiltonian.mask is None else hamiltonian.mask
         return attend_window(query, key, value, valid, selection, self.radius, dropout)
