@@ -145,10 +145,10 @@ def _forms(block, query, mask, standard, gram):
 
     def step(carry, start, size):
         standardized, forms = carry
-        values = jnp.transpose(_standardized(query, mask, standard, start, size), (1, 2, 0))
-        products = _einsum("hde,hdt->het", gram, values) * values
-        form = _einsum("he,het->ht", constant_like(products[:, :, 0], 1), products)
-        return put(standardized, values, start, 2), put(forms, form, start, 1)
+        values = jnp.swapaxes(_standardized(query, mask, standard, start, size), 0, 1)
+        products = _einsum("htd,hde->hte", values, gram) * values
+        form = _einsum("hte,he->ht", products, constant_like(products[:, 0], 1))
+        return put(standardized, jnp.swapaxes(values, 1, 2), start, 2), put(forms, form, start, 1)
 
     start = jnp.zeros((heads, head_dim, tokens), query.dtype), jnp.zeros((heads, tokens), query.dtype)
     return sweep(step, start, tokens, block)
