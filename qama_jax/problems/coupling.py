@@ -122,14 +122,14 @@ def make_coupling(
 
 def _dense(query, key, mask, key_mask, valid, pairs) -> DenseCoupling:
     # J⁰ = A Aᵀ: two products, where going through KᵀK would take three.
-    query = jnp.transpose(standardize(query, mask, 0), (1, 2, 0))
-    key = jnp.transpose(standardize(key, key_mask, 0), (1, 2, 0))
-    factor = _einsum("hdm,hdn->hmn", key / math.sqrt(2 * query.shape[1]), query)
+    head_dim = query.shape[2]
+    query, key = jnp.swapaxes(standardize(query, mask, 0), 0, 1), jnp.swapaxes(standardize(key, key_mask, 0), 0, 1)
+    factor = _einsum("hmd,hnd->hmn", key / math.sqrt(2 * head_dim), query)
     full = _gram(factor)
     diagonal = jnp.sum(factor**2, axis=1)
-    total_square = jnp.sum(full**2, axis=(1, 2))[:, None]
+    total_square = _gram_square(factor)[:, None]
     squares = (jnp.sum(x**2, axis=(1, 2)) for x in (query, key))
-    smallest = _smallest_trace(*squares, query.shape[1])
+    smallest = _smallest_trace(*squares, head_dim)
     shift, curvature, inverse = _normalization(diagonal, total_square, valid, pairs, smallest)
     off_diagonal = ((1 - jnp.eye(valid.size, dtype=valid.dtype)) * valid[:, None] * valid[None])[None]
     matrix = (full * inverse[..., None] - shift[..., None]) * off_diagonal
@@ -167,19 +167,30 @@ def _normalization(diagonal, total_square, valid, pairs, smallest):
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
 
 
-def _plain_gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
+def _gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
     """`xᵀx` of each head."""
     return _einsum("hmn,hmk->hnk", x, x)
 
 
-def _gram_backward(x, cotangent):
-    # One product, where the chain rule would take two. Only reverse mode has a rule, and forward mode over it, for
-    # which the forward pass is a plain function.
-    return (_einsum("hmn,hnk->hmk", x, cotangent + jnp.swapaxes(cotangent, 1, 2)),)
+# In reverse mode one product, where the chain rule would take two, and transpose. There is no other rule, but forward
+# mode over it, for which the forward pass is a plain function.
+@jax.custom_vjp
+def _gram_square(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads"]:
+    """The sum of squares of `xᵀx` of each head."""
+    return _gram_square_forward(x)[0]
 
 
-_gram = jax.custom_vjp(_plain_gram)
-_gram.defvjp(lambda x: (_plain_gram(x), x), _gram_backward)
+def _gram_square_forward(x):
+    gram = _gram(x)
+    return jnp.sum(gram**2, axis=(1, 2)), (x, gram)
+
+
+def _gram_square_backward(residuals, cotangent):
+    x, gram = residuals
+    return (_einsum("hmn,hnk->hmk", x, 4 * cotangent[:, None, None] * gram),)
+
+
+_gram_square.defvjp(_gram_square_forward, _gram_square_backward)
 
 
 def _where_valid(values: Float[Array, "heads tokens"], valid: Float[Array, "tokens"] | None) -> Float[Array, "..."]:

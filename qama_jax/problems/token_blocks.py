@@ -9,7 +9,7 @@ from jaxtyping import Array, Shaped
 _Carry = TypeVar("_Carry")
 
 # Numbers of a block: 256 KiB in float32, so that a few such arrays fit the cache of a core.
-_NUMBERS = 2**16
+NUMBERS = 2**16
 
 
 def by_platform(function: Callable[..., Any], shape: tuple[int, int, int], *operands: Any) -> Any:
@@ -24,7 +24,7 @@ def by_platform(function: Callable[..., Any], shape: tuple[int, int, int], *oper
       *operands: its arrays.
     """
     tokens, heads, head_dim = shape
-    block = max(_NUMBERS // (heads * head_dim) // 64, 1) * 64
+    block = max(NUMBERS // (heads * head_dim) // 64, 1) * 64
     if not isinstance(tokens, int) or tokens <= block or jax.device_count() > 1:
         return function(tokens, *operands)
     return jax.lax.platform_dependent(
