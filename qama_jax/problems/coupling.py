@@ -128,8 +128,7 @@ def _dense(query, key, mask, key_mask, valid, pairs) -> DenseCoupling:
     full = _gram(factor)
     diagonal = jnp.sum(factor**2, axis=1)
     total_square = _gram_square(factor)[:, None]
-    squares = (jnp.sum(x**2, axis=(1, 2)) for x in (query, key))
-    smallest = _smallest_trace(*squares, head_dim)
+    smallest = _smallest_trace(_sum_of_squares(query), _sum_of_squares(key), head_dim)
     shift, curvature, inverse = _normalization(diagonal, total_square, valid, pairs, smallest)
     off_diagonal = ((1 - jnp.eye(valid.size, dtype=valid.dtype)) * valid[:, None] * valid[None])[None]
     matrix = (full * inverse[..., None] - shift[..., None]) * off_diagonal
@@ -141,8 +140,8 @@ def _low_rank(query, key, mask, key_mask, valid, pairs) -> LowRankCoupling:
     standardized, diagonal, gram, query_gram = moments(query, key, mask, key_mask)
     mixed = _einsum("hde,hef->hdf", gram, query_gram)
     total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None]
-    squares = (jnp.trace(x, axis1=1, axis2=2) for x in (query_gram, 2 * head_dim * gram))
-    smallest = _smallest_trace(*squares, head_dim)
+    query_square, key_square = (jnp.trace(x, axis1=1, axis2=2) for x in (query_gram, 2 * head_dim * gram))
+    smallest = _smallest_trace(query_square, key_square, head_dim)
     shift, curvature, inverse = _normalization(diagonal, total_square, valid, pairs, smallest)
     query = jnp.transpose(standardized, (1, 2, 0))
     return LowRankCoupling(query, gram * inverse[..., None], shift, curvature, None if mask is None else valid)
@@ -167,6 +166,11 @@ def _normalization(diagonal, total_square, valid, pairs, smallest):
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
 
 
+def _sum_of_squares(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads"]:
+    """For each head, columns first: XLA adds numbers of one row one after the other, and those of columns together."""
+    return jnp.sum(_einsum("hmn,hmn->hn", x, x), axis=1)
+
+
 def _gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
     """`xᵀx` of each head."""
     return _einsum("hmn,hmk->hnk", x, x)
@@ -182,12 +186,12 @@ def _gram_square(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads"]
 
 def _gram_square_forward(x):
     gram = _gram(x)
-    return jnp.sum(gram**2, axis=(1, 2)), (x, gram)
+    return _sum_of_squares(gram), (x, gram)
 
 
 def _gram_square_backward(residuals, cotangent):
     x, gram = residuals
-    return (_einsum("hmn,hnk->hmk", x, 4 * cotangent[:, None, None] * gram),)
+    return (4 * cotangent[:, None, None] * _einsum("hmn,hnk->hmk", x, gram),)
 
 
 _gram_square.defvjp(_gram_square_forward, _gram_square_backward)
