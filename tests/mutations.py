@@ -3,6 +3,7 @@
 _STEPS, _LOOP = "tests/test_steps.py", "tests/test_loop.py"
 _ORACLE = "tests/test_hamiltonian.py::test_forward_and_gradient_equal_the_oracle"
 _HAMILTONIAN = [f"{_ORACLE}[{shape}-{masked}-0.0]" for shape in ("2-7-8", "8-64-8") for masked in (False, True)]
+_BLOCKS = ["tests/test_hamiltonian.py::test_blocks_of_tokens_change_nothing"]
 _DIFFERENCES = "tests/test_hamiltonian.py::TestAgainstEnergyDifferences"
 _SHAPES = [
     f"{_DIFFERENCES}::{test}[3-9-8-True]"
@@ -64,6 +65,8 @@ TESTS = {
     "problems/sparse.py": ["tests/test_sparse.py", "-k", "energies_and_fields or scales or form or edges"],
     "problems/attention.py": [*_HAMILTONIAN, *_SHAPES, f"{_LOOP}::TestScales"],
     "problems/coupling.py": [*_HAMILTONIAN, f"{_STEPS}::test_block_gibbs"],
+    "problems/moments.py": [*_HAMILTONIAN, *_BLOCKS],
+    "problems/token_blocks.py": _BLOCKS,
     "problems/normalization.py": [
         *_HAMILTONIAN,
         "tests/test_hamiltonian.py::test_padded_tokens_have_no_influence",
@@ -468,22 +471,36 @@ MUTATIONS = {
         ("full * inverse[..., None] - shift", "full * inverse[..., None] + shift"),
         ("self.query) - self.shift * total", "self.query) + self.shift * total"),
         ("_where_valid(full, self.valid) - self.curvature * x", "_where_valid(full, self.valid)"),
-        ("_gram(key) / (2 * query.shape[-1])", "_gram(key) / query.shape[-1]"),
         ("/ pairs - mean**2", "/ pairs"),
         ("total_square - jnp.sum(diagonal**2", "total_square + jnp.sum(diagonal**2"),
         ("(diagonal - mean) * inverse", "(diagonal + mean) * inverse"),
-        ("cotangent + jnp.swapaxes(cotangent, 1, 2)", "cotangent"),
-        ("return 2 * _einsum(", "return _einsum("),
-        ('weighted, gram), _einsum("hnd,hne->hde", weighted, query)', "weighted, gram), jnp.zeros_like(gram)"),
+        ("4 * cotangent[:, None, None]", "2 * cotangent[:, None, None]"),
         ("jnp.maximum(count * (count - 1), 1)", "jnp.maximum(count * count, 1)"),
         ("jnp.sqrt(jnp.maximum(-shift, 0))", "jnp.sqrt(jnp.maximum(shift, 0))"),
         ("jax.lax.stop_gradient(total_square)", "total_square"),
+    ],
+    "problems/moments.py": [
+        ("gram - rest[..., None] * total[:, None]", "gram"),
+        ("(values - standard.rest[None])", "values"),
+        ("(sums.cotangent + 2 * _einsum", "(sums.cotangent + _einsum"),
+        ("(sums.product + of_moments)", "of_moments"),
+        ("2 * _diagonal_of_product(gram, sums.squares)", "_diagonal_of_product(gram, sums.squares)"),
+        (" + _diagonal_of_product(symmetric, of_query.gram)", ""),
+        ("by_form = 2 * gram", "by_form = gram"),
+        ("cotangents.gram + sums.squares", "cotangents.gram"),
+        ("(matrix - _diagonal(mean_product))", "matrix"),
+        ("take(of_values, start, size, 0) - mean[None]", "take(of_values, start, size, 0)"),
+        ("by_head * of_form.T[..., None]", "by_head"),
+    ],
+    "problems/token_blocks.py": [
+        ("    if rest:\n        carry = step(carry, whole * block, rest)\n", ""),
+        ("step(carry, i * block, block)", "step(carry, 0, block)"),
     ],
     "problems/normalization.py": [
         ("cotangent - mean(cotangent) - standardized", "cotangent - standardized"),
         (" - standardized * mean(standardized * cotangent)", ""),
         ("return _where_valid(cotangent, mask), None", "return cotangent, None"),
-        ("jnp.where(constant, 1, variance)", "jnp.where(constant, 1, variance + shift**2)"),
+        ("jnp.where(constant, 1, variance)", "jnp.where(constant, 1, variance + mean**2)"),
         ("values - rest", "values"),
         ("- rest**2", ""),
         ("jnp.where(mask, values, 0)", "values"),
@@ -609,11 +626,6 @@ EQUIVALENT = {
         "& self.exists[..., None]\n",
         "\n",
     ): "the entries that do not exist are `hidden`, which is what their places get anyway",
-    (
-        "problems/coupling.py",
-        "_gram(key) / (2 * query.shape[-1])",
-        "_gram(key) / query.shape[-1]",
-    ): "a constant factor of the couplings, which their normalisation takes out",
     (
         "problems/coupling.py",
         "jax.lax.stop_gradient(total_square)",
