@@ -283,7 +283,7 @@ def block_bits(reference, seeds, drive, beta):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.4])
-def test_block_update(beta):
+def test_block_gibbs(beta):
     """Normal variables of mean Bᵀx and variance 1/β, then the bits of every token given them; and the energies."""
     problem, reference = PROBLEMS["attention"]
     solver = qama_jax.SimulatedAnnealing(num_reads=5, update="block")
@@ -295,6 +295,10 @@ def test_block_update(beta):
     state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits)), beta)
     np.testing.assert_array_equal(solver.bits(transition, state), expected)
     close(transition.energies(state), [reference.energy(one) for one in expected])
+    order = np.array([2, 0, 1, 4, 3])
+    exchanged, same = transition.exchange(state, order), transition.arrange(jnp.asarray(expected[order], jnp.int8))
+    np.testing.assert_array_equal(exchanged.bits, same.bits)
+    close(exchanged.mean, same.mean)
 
 
 def test_block_gibbs_of_what_is_no_square():

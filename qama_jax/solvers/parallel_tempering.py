@@ -56,7 +56,8 @@ class ParallelTempering(IterativeSolver):
       num_reads: independent ladders; the best read is the solution.
       beta_range: ends (hot, cold) of the ladder in 1/energy; None finds them from the problem.
       beta_schedule: the ladder between the ends, as for `SimulatedAnnealing`.
-      update: "metropolis" or "heat_bath" flips; or "block" as `BlockGibbs`, which is "heat_bath" but on attention.
+      update: "metropolis" or "heat_bath" flips; or "block", the choice for attention on accelerators: all bits at once
+        as by `BlockGibbs`, in about 20 GPU kernels a sweep. On other problems "block" is "heat_bath".
       num_tuning_sweeps: so many of the sweeps, from the first, move the temperatures between the ends of the ladder
         until all neighbours exchange equally often; the replicas are samples of the later ones.
       cluster_interval: sweeps from one exchange of clusters to the next; None exchanges none. It is for sparse problems
