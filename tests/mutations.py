@@ -354,7 +354,7 @@ MUTATIONS = {
         ("following[:head] + worth", "following[1 : head + 1] + worth"),
         ("worth[1 : head + 1] - worth[:head]", "worth[:head] - worth[1 : head + 1]"),
         ("selecting == count", "selecting >= 1"),
-        ("+ others + noise[head] > 0", "+ others - noise[head] > 0"),
+        ("+ others + noise[:, head] > 0", "+ others - noise[:, head] > 0"),
         ("selecting = selecting + bits[-1]", "pass"),
     ],
     "problems/base.py": [

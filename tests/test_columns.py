@@ -43,7 +43,7 @@ def test_columns(heads):
     scale = np.array([1, 3, 10, 400])[:, None, None]
     drive = (scale * rng.normal(0.3, 1, (4, heads, 40))).astype(np.float32)
     noise = rng.logistic(size=drive.shape).astype(np.float32)
-    drawn = jax.jit(draw_columns)(drive, jnp.asarray(cost), list(np.swapaxes(noise, 0, 1)))
+    drawn = jax.jit(draw_columns)(drive, jnp.asarray(cost), noise)
     wide = (array.astype(np.float64) for array in (drive, cost, noise))
     expected = columns(*wide)
     assert 0 < expected.mean() < 1

@@ -19,7 +19,6 @@ References:
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -76,8 +75,8 @@ class Blocks:
 
     def update(self, key: Key[Array, ""], state: BlockState, beta: Float[Array, "replicas"]) -> BlockState:
         """Draws z given the bits, then the bits given z: exact at any fixed beta."""
-        first, *others = noise.draw_seeds(key, 1 + len(self.field))
-        return self.with_means(self.draw_bits(others, self.draw_drive(first, state, beta), beta))
+        first, second = noise.draw_seeds(key, 2)
+        return self.with_means(self.draw_bits(second, self.draw_drive(first, state, beta), beta))
 
     def draw_drive(
         self, seed: UInt32[Array, "2"], state: BlockState, beta: Float[Array, "replicas"]
@@ -90,13 +89,12 @@ class Blocks:
 
     def draw_bits(
         self,
-        seeds: Sequence[UInt32[Array, "2"]],
+        seed: UInt32[Array, "2"],
         drive: Float[Array, "replicas heads tokens"],
         beta: Float[Array, "replicas"],
     ) -> Float[Array, "replicas heads tokens"]:
-        """The bits given their log-odds without the penalty, those of a token together; a seed for each head."""
-        logistic = [noise.logistic(seed, (len(drive), drive.shape[-1]), drive.dtype) for seed in seeds]
-        return draw_columns(drive, beta * self.penalty, logistic)
+        """The bits given their log-odds without the penalty, those of a token together."""
+        return draw_columns(drive, beta * self.penalty, noise.logistic(seed, drive.shape, drive.dtype))
 
     def with_means(self, bits: Float[Array, "replicas heads tokens"]) -> BlockState:
         """The state of these bits, those that are held fixed set to 0."""

@@ -1,7 +1,5 @@
 """The bits of a token in all heads, drawn together: heads see of each other only how many select the token."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -10,7 +8,7 @@ from jaxtyping import Array, Float
 def draw_columns(
     drive: Float[Array, "replicas heads tokens"],
     cost: Float[Array, "replicas"],
-    noise: Sequence[Float[Array, "replicas tokens"]],
+    noise: Float[Array, "replicas heads tokens"],
 ) -> Float[Array, "replicas heads tokens"]:
     """Draws the bits x of every token with probability proportional to `exp(Σ_t a_t x_t - κ k (k - 1)/2)`, k = Σ_t x_t.
 
@@ -23,7 +21,7 @@ def draw_columns(
     Args:
       drive: a, the log-odds of each bit where no other head selects the token.
       cost: κ >= 0, what the log-odds lose for each head before.
-      noise: of each head, standard logistic; an array of its own each, so that it is made where it is used.
+      noise: standard logistic, independent.
 
     Returns:
       The bits, 0 and 1 in the type of `drive`.
@@ -46,6 +44,6 @@ def draw_columns(
         others = row[0]
         for count in range(1, head + 1):
             others = jnp.where(selecting == count, row[count], others)
-        bits.append((drive[:, head] + others + noise[head] > 0).astype(drive.dtype))
+        bits.append((drive[:, head] + others + noise[:, head] > 0).astype(drive.dtype))
         selecting = selecting + bits[-1]
     return jnp.stack(bits, axis=1)

@@ -104,15 +104,15 @@ class PathIntegralAnnealing(IterativeSolver):
         return slices.arranged.arrange(start_bits(key, slices.problem, self.num_reads * self.num_slices, bits))
 
     def step(self, key: Key[Array, ""], slices: _Slices, state: Any, row: _Row) -> tuple[Any, None]:
-        move = self._update if isinstance(slices.arranged, Blocks) else self._sweep
-        return move(key, slices.arranged, state, row), None
+        if isinstance(slices.arranged, Blocks):
+            return self._update(key, slices.arranged, state, row), None
+        return self._sweep(key, slices.arranged, state, row), None
 
     def _update(self, key: Key[Array, ""], blocks: Blocks, state: BlockState, row: _Row) -> BlockState:
         """All bits of the even slices, then of the odd ones."""
         weight, binding = row
         weights = jnp.broadcast_to(weight, self.num_reads * self.num_slices)
-        heads = len(blocks.field)
-        first, *seeds = draw_seeds(key, 1 + 2 * heads)
+        first, *seeds = draw_seeds(key, 3)
         pairs = (self.num_reads, self.num_slices // 2, 2, *blocks.field.shape)
         drive = blocks.draw_drive(first, state, weights).reshape(pairs)
         slices = list(jnp.unstack(state.bits.reshape(pairs), axis=2))
@@ -121,7 +121,7 @@ class PathIntegralAnnealing(IterativeSolver):
             # Of spins; the sum over both neighbours is twice that of their bits, less 2.
             neighbours = 2 * (bound + jnp.roll(bound, 1 if turn == 0 else -1, axis=1)) - 2
             odds = (drive[:, :, turn] + 2 * binding * neighbours).reshape(-1, *blocks.field.shape)
-            drawn = blocks.draw_bits(seeds[turn * heads : (turn + 1) * heads], odds, weights[: len(odds)])
+            drawn = blocks.draw_bits(seeds[turn], odds, weights[: len(odds)])
             slices[turn] = drawn.reshape(bound.shape)
         return blocks.with_means(jnp.stack(slices, axis=2).reshape(state.bits.shape))
 
