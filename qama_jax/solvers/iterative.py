@@ -92,14 +92,17 @@ class IterativeSolver:
     ) -> tuple[Bits, dict[str, Array]]:
         each = jax.vmap if self.reads_together else lambda function: function
         energy, clamp = each(problem.relative_energy), each(problem.clamp)
-        key, step_key = jax.random.split(key) if self.random_steps else (key, None)
+        steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
+        keys = None
+        if self.random_steps:
+            key, step_key = jax.random.split(key)
+            keys = jax.vmap(functools.partial(jax.random.fold_in, step_key))(steps)
 
         def read(state):
             return clamp(self.bits(arranged, state).astype(jnp.int8))
 
         def advance(carry, row):
-            (state, best), (index, row) = carry, row
-            here = None if step_key is None else jax.random.fold_in(step_key, index)
+            (state, best), (here, row) = carry, row
             state, info = self.step(here, arranged, state, row)
             reached = None
             if self.record_energy or self.keep_best:
@@ -111,8 +114,7 @@ class IterativeSolver:
 
         state = self.init(key, arranged, initial_bits)
         best = (read(state), energy(read(state))) if self.keep_best else None
-        steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
-        (state, best), (infos, trace) = jax.lax.scan(advance, (state, best), (steps, rows))
+        (state, best), (infos, trace) = jax.lax.scan(advance, (state, best), (keys, rows))
         bits = read(state) if best is None else best[0]
         info = self.report(arranged, rows, state, infos)
         if self.max_descent_steps is not None:
