@@ -263,7 +263,7 @@ def test_block_gibbs():
     problem, reference = PROBLEMS["attention"]
     solver, beta = qama_jax.BlockGibbs(num_reads=5), 0.4
     transition = solver.arrange(problem)
-    factor = np.asarray(transition.blocks.couplings.factor, np.float64)
+    factor = np.swapaxes(np.asarray(transition.blocks.couplings.factor, np.float64), 1, 2)
     diagonal = np.asarray(transition.blocks.couplings.diagonal, np.float64)
     heads, tokens = diagonal.shape
     couplings = reference.couplings.reshape(heads, tokens, heads, tokens)

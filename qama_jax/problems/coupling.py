@@ -4,6 +4,8 @@ With Q and K standardised over the tokens, `J⁰ = Q (KᵀK) Qᵀ / (2D)` has ra
 normalised couplings `J = (J⁰ - μ)/σ` off the diagonal and 0 on it, where μ and σ are the mean and the standard
 deviation of the off-diagonal J⁰ of a head. Q is centred, so that the couplings of a token with all, itself included,
 sum to 0: the sum of the off-diagonal J⁰ is minus that of the diagonal, and μ takes no pass over pairs.
+
+Tokens are the last axis of every array: accelerators keep the last axis in lanes of 128, and pad one of 64.
 """
 
 import dataclasses
@@ -27,9 +29,9 @@ _CANCELLED = 1e-5
 @register_pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class CouplingFactor:
-    """Couplings `B Bᵀ - diag(diagonal)` for each head."""
+    """Couplings `B Bᵀ - diag(diagonal)` for each head; `factor` is Bᵀ."""
 
-    factor: Float[Array, "heads tokens width"]
+    factor: Float[Array, "heads width tokens"]
     diagonal: Float[Array, "heads tokens"]
 
 
@@ -38,12 +40,12 @@ class CouplingFactor:
 class DenseCoupling:
     """J as a matrix for each head, for N and M <= 2D, where it is the smaller form.
 
-    The factor A of `J⁰ = A Aᵀ` is kept beside it: differentiated, `differentiable_product` costs products of A with
-    vectors where `product` would cost products of N×N matrices.
+    The factor A of `J⁰ = A Aᵀ` is kept beside it, as Aᵀ: differentiated, `differentiable_product` costs products of A
+    with vectors where `product` would cost products of N×N matrices.
     """
 
     matrix: Float[Array, "heads tokens tokens"]
-    factor: Float[Array, "heads tokens keys"]
+    factor: Float[Array, "heads keys tokens"]
     shift: Float[Array, "heads 1"]
     curvature: Float[Array, "heads tokens"]
     inverse_deviation: Float[Array, "heads 1"]
@@ -53,7 +55,7 @@ class DenseCoupling:
         return _einsum("hm,hmn->hn", x, self.matrix)
 
     def differentiable_product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        full = _einsum("hnm,hm->hn", self.factor, _einsum("hn,hnm->hm", x, self.factor)) * self.inverse_deviation
+        full = _einsum("hm,hmn->hn", _einsum("hn,hmn->hm", x, self.factor), self.factor) * self.inverse_deviation
         return _where_valid(full - self.shift * jnp.sum(x, axis=-1, keepdims=True), self.valid) - self.curvature * x
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
@@ -68,28 +70,28 @@ class DenseCoupling:
 @dataclasses.dataclass(frozen=True, eq=False)
 class LowRankCoupling:
     """J by its factors, for N or M > 2D: `J s = Q (gram (Qᵀs)) - (μ/σ) Σs - curvature · s` with `gram = KᵀK/(2Dσ)` and
-    `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal.
+    `curvature = (diag(J⁰) - μ)/σ`, which takes out the diagonal. `query` is Qᵀ.
 
     Memory, products and flips cost O(N D), O(N D) and O(D) per head; N×N never exists. Nor does `Q gram`, which costs
     as much as N products and would be read in each of them beside Q.
     """
 
-    query: Float[Array, "heads tokens head_dim"]
+    query: Float[Array, "heads head_dim tokens"]
     gram: Float[Array, "heads head_dim head_dim"]
     shift: Float[Array, "heads 1"]
     curvature: Float[Array, "heads tokens"]
     valid: Float[Array, "tokens"] | None
 
     def product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        projection = _einsum("hd,hde->he", _einsum("hn,hnd->hd", x, self.query), self.gram)
+        projection = _einsum("hd,hde->he", _einsum("hn,hdn->hd", x, self.query), self.gram)
         total = jnp.sum(_where_valid(x, self.valid), axis=-1, keepdims=True)
-        full = _einsum("hd,hnd->hn", projection, self.query) - self.shift * total
+        full = _einsum("hd,hdn->hn", projection, self.query) - self.shift * total
         return _where_valid(full, self.valid) - self.curvature * x
 
     differentiable_product = product
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
-        identity = jnp.eye(self.query.shape[1], dtype=self.query.dtype)
+        identity = jnp.eye(self.query.shape[2], dtype=self.query.dtype)
         every_token = jnp.broadcast_to(identity, (self.query.shape[0], *identity.shape))
         return jax.vmap(self.product, in_axes=1, out_axes=1)(every_token)
 
@@ -97,22 +99,22 @@ class LowRankCoupling:
         # Eigenvalues, where a Cholesky factor would not exist: keys of equal direction make gram singular.
         values, vectors = jnp.linalg.eigh(self.gram)
         root = vectors * jnp.sqrt(jnp.maximum(values, 0))[:, None]
-        factor = _einsum("hnd,hde->hne", self.query, root)
+        factor = _einsum("hde,hdn->hen", root, self.query)
         return CouplingFactor(_with_uniform(factor, self.shift, self.valid), self.curvature)
 
 
 def make_coupling(
-    query: Float[Array, "heads tokens head_dim"],
-    key: Float[Array, "heads keys head_dim"],
+    query: Float[Array, "heads head_dim tokens"],
+    key: Float[Array, "heads head_dim keys"],
     mask: Bool[Array, "tokens"] | None,
 ) -> DenseCoupling | LowRankCoupling:
     """Normalised couplings of standardised queries and keys, zero outside `mask`, which is that of the queries."""
-    _, tokens, head_dim = query.shape
+    _, head_dim, tokens = query.shape
     valid = jnp.ones(tokens, query.dtype) if mask is None else mask.astype(query.dtype)
     count = jnp.sum(valid)
     pairs = jnp.maximum(count * (count - 1), 1)
     smallest = _CANCELLED * jax.lax.stop_gradient(_square(query) * _square(key)) / (2 * head_dim)
-    form = _dense if all(at_most(size, 2 * head_dim) for size in (tokens, key.shape[1])) else _low_rank
+    form = _dense if all(at_most(size, 2 * head_dim) for size in (tokens, key.shape[2])) else _low_rank
     return form(query, key, valid, pairs, smallest, padded=mask is not None)
 
 
@@ -122,9 +124,9 @@ def _square(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads 1"]:
 
 def _dense(query, key, valid, pairs, smallest, padded) -> DenseCoupling:
     # J⁰ = A Aᵀ: two products, where going through KᵀK would take three.
-    factor = _einsum("hnd,hmd->hnm", query, key / math.sqrt(2 * query.shape[-1]))
+    factor = _einsum("hdm,hdn->hmn", key / math.sqrt(2 * query.shape[1]), query)
     full = _gram(jnp.swapaxes(factor, 1, 2))
-    diagonal = jnp.sum(factor**2, axis=-1)
+    diagonal = jnp.sum(factor**2, axis=1)
     trace = jnp.sum(diagonal, axis=-1, keepdims=True)
     total_square = jnp.sum(full**2, axis=(1, 2))[:, None] / pairs
     shift, curvature, inverse = _normalization(diagonal, trace, total_square, valid, pairs, smallest)
@@ -134,7 +136,7 @@ def _dense(query, key, valid, pairs, smallest, padded) -> DenseCoupling:
 
 
 def _low_rank(query, key, valid, pairs, smallest, padded) -> LowRankCoupling:
-    gram = _gram(key) / (2 * query.shape[-1])
+    gram = _gram(key) / (2 * query.shape[1])
     diagonal = _quadratic_forms(query, gram)
     trace = jnp.sum(diagonal, axis=-1, keepdims=True)
     mixed = _einsum("hde,hef->hdf", gram, _gram(query))
@@ -162,25 +164,25 @@ def _normalization(diagonal, trace, total_square, valid, pairs, smallest):
 
 
 def _plain_quadratic_forms(
-    query: Float[Array, "heads tokens head_dim"], gram: Float[Array, "heads head_dim head_dim"]
+    query: Float[Array, "heads head_dim tokens"], gram: Float[Array, "heads head_dim head_dim"]
 ) -> Float[Array, "heads tokens"]:
     """`q_iᵀ G q_i` for symmetric G."""
-    return jnp.sum(_einsum("hnd,hde->hne", query, gram) * query, axis=-1)
+    return jnp.sum(_einsum("hde,hdn->hen", gram, query) * query, axis=1)
 
 
 def _quadratic_forms_backward(residuals, cotangent):
     query, gram = residuals
-    weighted = query * cotangent[..., None]
-    return 2 * _einsum("hnd,hde->hne", weighted, gram), _einsum("hnd,hne->hde", weighted, query)
+    weighted = query * cotangent[:, None]
+    return 2 * _einsum("hde,hdn->hen", gram, weighted), _einsum("hdn,hen->hde", weighted, query)
 
 
-def _plain_gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
-    """`xᵀx` of each head."""
-    return _einsum("hnd,hne->hde", x, x)
+def _plain_gram(x: Float[Array, "heads columns rows"]) -> Float[Array, "heads columns columns"]:
+    """`x xᵀ` of each head."""
+    return _einsum("hdn,hen->hde", x, x)
 
 
 def _gram_backward(x, cotangent):
-    return (_einsum("hnd,hde->hne", x, cotangent + jnp.swapaxes(cotangent, 1, 2)),)
+    return (_einsum("hde,hdn->hen", cotangent + jnp.swapaxes(cotangent, 1, 2), x),)
 
 
 _quadratic_forms, _gram = jax.custom_vjp(_plain_quadratic_forms), jax.custom_vjp(_plain_gram)
@@ -193,12 +195,12 @@ def _where_valid(values: Float[Array, "heads tokens"], valid: Float[Array, "toke
 
 
 def _with_uniform(
-    factor: Float[Array, "heads tokens width"], shift: Float[Array, "heads 1"], valid: Float[Array, "tokens"] | None
-) -> Float[Array, "heads tokens width_and_one"]:
-    """The factor and a column for the uniform couplings -shift >= 0."""
-    uniform = jnp.broadcast_to(jnp.sqrt(jnp.maximum(-shift, 0)), factor.shape[:2])
-    columns = jnp.concatenate([factor, uniform[..., None]], axis=-1)
-    return columns if valid is None else columns * valid[None, :, None]
+    factor: Float[Array, "heads width tokens"], shift: Float[Array, "heads 1"], valid: Float[Array, "tokens"] | None
+) -> Float[Array, "heads width_and_one tokens"]:
+    """The factor and a row for the uniform couplings -shift >= 0."""
+    uniform = jnp.broadcast_to(jnp.sqrt(jnp.maximum(-shift, 0))[..., None], (*shift.shape, factor.shape[2]))
+    rows = jnp.concatenate([factor, uniform], axis=1)
+    return rows if valid is None else rows * valid[None, None]
 
 
 def _einsum(subscripts: str, *operands: Float[Array, "..."]) -> Float[Array, "..."]:

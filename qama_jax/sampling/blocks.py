@@ -52,9 +52,9 @@ class Blocks:
         normal_key, logistic_key = jax.random.split(key)
         replicas, heads, tokens = state.shape
         factor, dtype = self.couplings.factor, state.dtype
-        z = jnp.einsum("rhn,hnw->rhw", state, factor, precision=jax.lax.Precision.HIGHEST)
+        z = jnp.einsum("rhn,hwn->rhw", state, factor, precision=jax.lax.Precision.HIGHEST)
         z = z + jax.random.normal(normal_key, z.shape, dtype) * jax.lax.rsqrt(beta)[:, None, None]
-        field = jnp.einsum("rhw,hnw->rhn", z, factor, precision=jax.lax.Precision.HIGHEST)
+        field = jnp.einsum("rhw,hwn->rhn", z, factor, precision=jax.lax.Precision.HIGHEST)
         field = field + (self.linear - self.couplings.diagonal / 2)[None]
         noise = jax.random.logistic(logistic_key, (heads, replicas, tokens), dtype) / beta[None, :, None]
 
