@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 
 import qama_jax
 from experiments.benchmarks.targets import Target
+from qama_jax.attention import anneal, build_hamiltonians
 from qama_jax.layers.arguments import layer_solver
 from qama_jax.readouts import is_mixing
 
@@ -182,14 +183,14 @@ def _sharded() -> Iterator[Case]:
 def _solvers() -> Iterator[Case]:
     arrays = [jax.ShapeDtypeStruct((BATCH, SOLVED, HEADS, HEAD_DIM), jnp.float32)] * 3
     importance = jax.ShapeDtypeStruct((HEAD_DIM,), jnp.float32)
-    problems = jax.eval_shape(qama_jax.build_hamiltonians, *arrays, importance)
+    problems = jax.eval_shape(build_hamiltonians, *arrays, importance)
     for solver in SOLVERS:
         header = {"part": "solver", "name": repr(solver), "tokens": SOLVED}
         yield Case(header, functools.partial(_anneal, solver), (jax.ShapeDtypeStruct((), jnp.int32), problems))
 
 
 def _anneal(solver, seed, problems):
-    return qama_jax.anneal(jax.random.key(seed), problems, solver)
+    return anneal(jax.random.key(seed), problems, solver)
 
 
 def _sparse() -> Iterator[Case]:

@@ -24,7 +24,7 @@ class Relaxation(NamedTuple):
 
     def force(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """`c F(x)`: F half the field at the bits (1 + x)/2, c the strength over the scale of the spins' couplings."""
-        return self.strength * (self.bias + self.problem.couple(x))
+        return self.strength * (self.bias + self.problem.couple_roughly(x))
 
 
 def relax(problem: Problem, strength: float) -> Relaxation:
