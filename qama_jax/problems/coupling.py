@@ -9,6 +9,7 @@ Tokens are the last axis of every array: accelerators keep the last axis in lane
 """
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -87,10 +88,10 @@ class LowRankCoupling:
     def product(
         self, x: Float[Array, "heads tokens"], precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
     ) -> Float[Array, "heads tokens"]:
-        # What is small stays exact: the gram matrix takes hardly any time.
-        projection = _einsum("hd,hde->he", jnp.einsum("hn,hdn->hd", x, self.query, precision=precision), self.gram)
+        einsum = functools.partial(jnp.einsum, precision=precision)
+        projection = einsum("hd,hde->he", einsum("hn,hdn->hd", x, self.query), self.gram)
         total = jnp.sum(_where_valid(x, self.valid), axis=-1, keepdims=True)
-        full = jnp.einsum("hd,hdn->hn", projection, self.query, precision=precision) - self.shift * total
+        full = einsum("hd,hdn->hn", projection, self.query) - self.shift * total
         return _where_valid(full, self.valid) - self.curvature * x
 
     differentiable_product = product
