@@ -239,11 +239,8 @@ def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> Att
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
-    key = jnp.transpose(standardize(key, key_mask, 0), (1, 2, 0))
     length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
-
-    query = jnp.transpose(standardize(query, mask, 0), (1, 2, 0))
-    coupling = make_coupling(query, key, mask)
+    coupling = make_coupling(query, key, mask, key_mask)
     raw_importance = jnp.einsum("nhd,d->nh", value, importance, precision=jax.lax.Precision.HIGHEST).T
     linear = length * rho_0 * standardize(raw_importance, mask, 1)
     penalty = length * (math.sqrt(2 / math.pi) * gamma_0 / (heads - 1) if heads > 1 else 0.0)

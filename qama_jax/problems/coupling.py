@@ -18,6 +18,8 @@ from jaxtyping import Array, Bool, Float
 
 from qama_jax.lengths import at_most
 from qama_jax.problems.base import register_pytree
+from qama_jax.problems.moments import moments
+from qama_jax.problems.normalization import standardize
 
 # Couplings whose spread is below this share of their size (the square root of it) are equal up to rounding.
 _EQUAL_COUPLINGS = 1e-5
@@ -110,89 +112,79 @@ class LowRankCoupling:
 
 
 def make_coupling(
-    query: Float[Array, "heads head_dim tokens"],
-    key: Float[Array, "heads head_dim keys"],
+    query: Float[Array, "tokens heads head_dim"],
+    key: Float[Array, "keys heads head_dim"],
     mask: Bool[Array, "tokens"] | None,
+    key_mask: Bool[Array, "keys"] | None,
 ) -> DenseCoupling | LowRankCoupling:
-    """Normalised couplings of standardised queries and keys, zero outside `mask`, which is that of the queries."""
-    _, head_dim, tokens = query.shape
+    """Normalised couplings of queries and keys, which need not be standardised; zero outside `mask`, of the queries."""
+    tokens, _, head_dim = query.shape
     valid = jnp.ones(tokens, query.dtype) if mask is None else mask.astype(query.dtype)
     count = jnp.sum(valid)
     pairs = jnp.maximum(count * (count - 1), 1)
-    smallest = _CANCELLED * jax.lax.stop_gradient(_square(query) * _square(key)) / (2 * head_dim)
-    form = _dense if all(at_most(size, 2 * head_dim) for size in (tokens, key.shape[2])) else _low_rank
-    return form(query, key, valid, pairs, smallest, padded=mask is not None)
+    form = _dense if all(at_most(size, 2 * head_dim) for size in (tokens, key.shape[0])) else _low_rank
+    return form(query, key, mask, key_mask, valid, pairs)
 
 
-def _square(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads 1"]:
-    return jnp.sum(x**2, axis=(1, 2))[:, None]
-
-
-def _dense(query, key, valid, pairs, smallest, padded) -> DenseCoupling:
+def _dense(query, key, mask, key_mask, valid, pairs) -> DenseCoupling:
     # J⁰ = A Aᵀ: two products, where going through KᵀK would take three.
+    query = jnp.transpose(standardize(query, mask, 0), (1, 2, 0))
+    key = jnp.transpose(standardize(key, key_mask, 0), (1, 2, 0))
     factor = _einsum("hdm,hdn->hmn", key / math.sqrt(2 * query.shape[1]), query)
-    full = _gram(jnp.swapaxes(factor, 1, 2))
+    full = _gram(factor)
     diagonal = jnp.sum(factor**2, axis=1)
-    trace = jnp.sum(diagonal, axis=-1, keepdims=True)
-    total_square = jnp.sum(full**2, axis=(1, 2))[:, None] / pairs
-    shift, curvature, inverse = _normalization(diagonal, trace, total_square, valid, pairs, smallest)
+    total_square = jnp.sum(full**2, axis=(1, 2))[:, None]
+    squares = (jnp.sum(x**2, axis=(1, 2)) for x in (query, key))
+    smallest = _smallest_trace(*squares, query.shape[1])
+    shift, curvature, inverse = _normalization(diagonal, total_square, valid, pairs, smallest)
     off_diagonal = ((1 - jnp.eye(valid.size, dtype=valid.dtype)) * valid[:, None] * valid[None])[None]
     matrix = (full * inverse[..., None] - shift[..., None]) * off_diagonal
-    return DenseCoupling(matrix, factor, shift, curvature, inverse, valid if padded else None)
+    return DenseCoupling(matrix, factor, shift, curvature, inverse, None if mask is None else valid)
 
 
-def _low_rank(query, key, valid, pairs, smallest, padded) -> LowRankCoupling:
-    gram = _gram(key) / (2 * query.shape[1])
-    diagonal = _quadratic_forms(query, gram)
-    trace = jnp.sum(diagonal, axis=-1, keepdims=True)
-    mixed = _einsum("hde,hef->hdf", gram, _gram(query))
-    total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None] / pairs
-    shift, curvature, inverse = _normalization(diagonal, trace, total_square, valid, pairs, smallest)
-    return LowRankCoupling(query, gram * inverse[..., None], shift, curvature, valid if padded else None)
+def _low_rank(query, key, mask, key_mask, valid, pairs) -> LowRankCoupling:
+    head_dim = query.shape[2]
+    standardized, diagonal, gram, query_gram = moments(query, key, mask, key_mask)
+    mixed = _einsum("hde,hef->hdf", gram, query_gram)
+    total_square = jnp.sum(mixed * jnp.swapaxes(mixed, 1, 2), axis=(1, 2))[:, None]
+    squares = (jnp.trace(x, axis1=1, axis2=2) for x in (query_gram, 2 * head_dim * gram))
+    smallest = _smallest_trace(*squares, head_dim)
+    shift, curvature, inverse = _normalization(diagonal, total_square, valid, pairs, smallest)
+    query = jnp.transpose(standardized, (1, 2, 0))
+    return LowRankCoupling(query, gram * inverse[..., None], shift, curvature, None if mask is None else valid)
 
 
-def _normalization(diagonal, trace, total_square, valid, pairs, smallest):
-    """μ/σ, the normalised diagonal and 1/σ, from the diagonal of J⁰ and its mean square, diagonal included.
+def _smallest_trace(query_square, key_square, head_dim) -> Float[Array, "heads 1"]:
+    """Of J⁰, from the sums of the squares of Q and of K: below it, J⁰ is rounding."""
+    return _CANCELLED * jax.lax.stop_gradient(query_square * key_square)[:, None] / (2 * head_dim)
+
+
+def _normalization(diagonal, total_square, valid, pairs, smallest):
+    """μ/σ, the normalised diagonal and 1/σ, from the diagonal of J⁰ and its sum of squares, diagonal included.
 
     Where all couplings are equal they prefer no pair of tokens to another, and 1/σ counts as 0; so it does where they
     cancel, the trace being at most `smallest`.
     """
-    mean = -trace / pairs
+    trace = jnp.sum(diagonal, axis=-1, keepdims=True)
+    mean, total_square = -trace / pairs, total_square / pairs
     variance = total_square - jnp.sum(diagonal**2, axis=-1, keepdims=True) / pairs - mean**2
     equal = (variance <= _EQUAL_COUPLINGS * jax.lax.stop_gradient(total_square)) | (trace <= smallest)
     inverse = jnp.where(equal, 0, jax.lax.rsqrt(jnp.where(equal, 1, variance)))
     return mean * inverse, valid[None] * (diagonal - mean) * inverse, inverse
 
 
-# Derivatives of the two products of long sequences take one such product each, where the chain rule would take two, and
-# leave rows of the result rows; what is transposed costs as much again. Only reverse mode has a rule, and forward mode
-# over it, for which the forward passes are plain functions.
-
-
-def _plain_quadratic_forms(
-    query: Float[Array, "heads head_dim tokens"], gram: Float[Array, "heads head_dim head_dim"]
-) -> Float[Array, "heads tokens"]:
-    """`q_iᵀ G q_i` for symmetric G."""
-    return jnp.sum(_einsum("hde,hdn->hen", gram, query) * query, axis=1)
-
-
-def _quadratic_forms_backward(residuals, cotangent):
-    query, gram = residuals
-    weighted = query * cotangent[:, None]
-    return 2 * _einsum("hde,hdn->hen", gram, weighted), _einsum("hdn,hen->hde", weighted, query)
-
-
-def _plain_gram(x: Float[Array, "heads columns rows"]) -> Float[Array, "heads columns columns"]:
-    """`x xᵀ` of each head."""
-    return _einsum("hdn,hen->hde", x, x)
+def _plain_gram(x: Float[Array, "heads rows columns"]) -> Float[Array, "heads columns columns"]:
+    """`xᵀx` of each head."""
+    return _einsum("hmn,hmk->hnk", x, x)
 
 
 def _gram_backward(x, cotangent):
-    return (_einsum("hde,hdn->hen", cotangent + jnp.swapaxes(cotangent, 1, 2), x),)
+    # One product, where the chain rule would take two. Only reverse mode has a rule, and forward mode over it, for
+    # which the forward pass is a plain function.
+    return (_einsum("hmn,hnk->hmk", x, cotangent + jnp.swapaxes(cotangent, 1, 2)),)
 
 
-_quadratic_forms, _gram = jax.custom_vjp(_plain_quadratic_forms), jax.custom_vjp(_plain_gram)
-_quadratic_forms.defvjp(lambda *operands: (_plain_quadratic_forms(*operands), operands), _quadratic_forms_backward)
+_gram = jax.custom_vjp(_plain_gram)
 _gram.defvjp(lambda x: (_plain_gram(x), x), _gram_backward)
 
 
