@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
+COMPILERS := .venv-compilers
 
-.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-causal benchmark-mechanisms benchmark-general benchmark-precision
+.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-causal benchmark-mechanisms benchmark-general benchmark-precision compiled
 
 install: $(VENV)/.installed
 
@@ -93,3 +94,12 @@ benchmark-general: install
 
 benchmark-precision: install
 	$(RUN) -m experiments.benchmarks.precision
+
+# With the compilers of TPUs and NVIDIA's GPUs, 5 GB, which need no device.
+compiled: $(COMPILERS)/.installed
+	$(COMPILERS)/bin/python -m experiments.benchmarks.compiled
+
+$(COMPILERS)/.installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(COMPILERS)
+	$(COMPILERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[compiled]'
+	touch $@

@@ -61,8 +61,14 @@ class AttentionHamiltonian(Problem):
 
     def couple(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""
+        return self._couple(bits, jax.lax.Precision.HIGHEST)
+
+    def couple_roughly(self, x: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        return self._couple(x, jax.lax.Precision.DEFAULT)
+
+    def _couple(self, bits: Num[Array, "heads tokens"], precision: jax.lax.Precision) -> Float[Array, "heads tokens"]:
         s = self._valid(bits)
-        return self.coupling.product(s) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
+        return self.coupling.product(s, precision) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
 
     def differentiable_field(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """The field of equation (12), in the form whose derivatives cost products with vectors alone."""

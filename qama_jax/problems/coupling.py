@@ -9,6 +9,7 @@ Tokens are the last axis of every array: accelerators keep the last axis in lane
 """
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -53,8 +54,10 @@ class DenseCoupling:
     inverse_deviation: Float[Array, "heads 1"]
     valid: Float[Array, "tokens"] | None
 
-    def product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        return _einsum("hm,hmn->hn", x, self.matrix)
+    def product(
+        self, x: Float[Array, "heads tokens"], precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    ) -> Float[Array, "heads tokens"]:
+        return jnp.einsum("hm,hmn->hn", x, self.matrix, precision=precision)
 
     def differentiable_product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         full = _einsum("hm,hmn->hn", _einsum("hn,hmn->hm", x, self.factor), self.factor) * self.inverse_deviation
@@ -84,10 +87,13 @@ class LowRankCoupling:
     curvature: Float[Array, "heads tokens"]
     valid: Float[Array, "tokens"] | None
 
-    def product(self, x: Float[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
-        projection = _einsum("hd,hde->he", _einsum("hn,hdn->hd", x, self.query), self.gram)
+    def product(
+        self, x: Float[Array, "heads tokens"], precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    ) -> Float[Array, "heads tokens"]:
+        einsum = functools.partial(jnp.einsum, precision=precision)
+        projection = einsum("hd,hde->he", einsum("hn,hdn->hd", x, self.query), self.gram)
         total = jnp.sum(_where_valid(x, self.valid), axis=-1, keepdims=True)
-        full = _einsum("hd,hdn->hn", projection, self.query) - self.shift * total
+        full = einsum("hd,hdn->hn", projection, self.query) - self.shift * total
         return _where_valid(full, self.valid) - self.curvature * x
 
     differentiable_product = product
