@@ -147,7 +147,7 @@ class Linen(linen.Module):
         of_self, of_other = self.masks
         x = linen.Embed(IDS, FEATURES)(ids)
         mask = None if self.decode else of_self(ids)
-        common = {"deterministic": deterministic} | self.settings
+        common = {"deterministic": deterministic, **self.settings}
         x = x + qama_jax.linen.SelfAttention(HEADS, **SETTINGS, **common, decode=self.decode)(x, mask)
         if source is not None:
             other = linen.Embed(IDS, FEATURES)(source)
@@ -280,7 +280,7 @@ def test_models_train_and_decode(make, translates, decodes):
     assert after < before
     whole = jax.jit(apply)
     full = np.where(TEXT > 0, TEXT, 1)
-    logits, changed = (whole(params, text, *others) for text in (full, np.where(np.arange(11) > 6, 9 - full, full)))
+    logits, changed = (whole(params, text, *others) for text in (full, np.where(np.arange(11) > 6, 10 - full, full)))
     assert np.any(logits[:, 7:] != changed[:, 7:])
     if not translates:  # the selection in another text depends on all that is asked
         np.testing.assert_array_equal(logits[:, :7], changed[:, :7])
