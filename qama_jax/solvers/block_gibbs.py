@@ -18,10 +18,10 @@ class BlockGibbs(AnnealedChains):
     attention problems on accelerators, and other solvers have it as `update="block"`. The chain is exact at any fixed
     temperature.
 
-    The Gaussian variables remember the bits, which therefore move more slowly than by single flips where it is cold; but
-    heads exchange a token at once, where single flips have to pay the penalty in between. So the longer the sequence
-    and the stronger the penalty, the better: with 8 heads of 256 tokens, sweep for sweep, the gap is below that of
-    single flips by half; with 8 heads of 64 it takes twice the sweeps. A read is not always a local minimum;
+    The Gaussian variables remember the bits, which therefore move more slowly than single flips where it is cold; but
+    heads exchange a token at once, where single flips have to pay the penalty in between. Longer sequences with their
+    stronger penalty gain most: with 8 heads of 256 tokens, as many sweeps of blocks end at less than half of the gap of
+    single flips; with 8 heads of 64 tokens it takes twice as many to be level. A read is not always a local minimum;
     `SteepestDescent` from the reads ends in one.
 
     **Other problems get no block updates.** Their couplings are no square; Gaussian variables would need the lowest
