@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
+COMPILERS := .venv-compilers
 
-.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-causal benchmark-mechanisms benchmark-general benchmark-precision
+.PHONY: install demo test test-oldest test-slow mutants lint docs gpu benchmark-solver benchmark-family benchmark-peers benchmark-layer benchmark-readouts benchmark-causal benchmark-mechanisms benchmark-general benchmark-precision compiled
 
 install: $(VENV)/.installed
 
@@ -50,7 +51,7 @@ gpu: install
 
 docs: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[docs]'
-	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax
+	$(RUN) -W error -W "ignore:Error parsing type annotation" -m pdoc --docformat google --output-directory runs/docs qama_jax $(addprefix qama_jax.,nnx linen problems solvers dimod)
 
 # Breaks the package in one place at a time; what the tests let pass is in the file.
 mutants: install
@@ -93,3 +94,12 @@ benchmark-general: install
 
 benchmark-precision: install
 	$(RUN) -m experiments.benchmarks.precision
+
+# With the compilers of TPUs and NVIDIA's GPUs, 5 GB, which need no device.
+compiled: $(COMPILERS)/.installed
+	$(COMPILERS)/bin/python -m experiments.benchmarks.compiled
+
+$(COMPILERS)/.installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(COMPILERS)
+	$(COMPILERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[compiled]'
+	touch $@

@@ -83,3 +83,5 @@ WINDOWS = {
     "imdb": WindowReadout(radius=16, num_keys=32),
     "sst2": WindowReadout(radius=8, num_keys=8),
 }
+# Of long sequences: 3×3 pixels of images of 32 columns, and the rest of their rows.
+LONG_WINDOW = WindowReadout(radius=33, num_keys=32)

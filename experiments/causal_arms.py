@@ -8,7 +8,7 @@ from flax import nnx
 
 from experiments.models.block import AttentionFactory
 from experiments.models.controls import FixedSelection, RandomSelection, SinkMemory, UncoupledMemory
-from qama_jax import MemoryReadout, MixedMemoryReadout, QAMAAttention
+from qama_jax import MemoryReadout, MixedMemoryReadout, QAMAAttention, SteepestDescent
 
 
 class MemorySizes(NamedTuple):
@@ -62,6 +62,10 @@ CAUSAL_ARMS = {
     "softmax": CausalArm("softmax", _softmax),
     "qama": CausalArm(
         "QAMA, window and memory in a learned mixture", functools.partial(_qama, readout=MixedMemoryReadout)
+    ),
+    "qama-descent": CausalArm(
+        "control: the mixture with keys of steepest descent",
+        functools.partial(_qama, readout=MixedMemoryReadout, solver=SteepestDescent()),
     ),
     "qama-importance": CausalArm(
         "control: the mixture with keys of largest importance",

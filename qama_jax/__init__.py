@@ -142,8 +142,6 @@ __all__ = [
     "auto_solver",
     "checkpoint",
     "hardware",
-    "linen",
-    "nnx",
     "qama_attention",
     "read_biqmac",
     "read_problem",

@@ -9,6 +9,7 @@ import pytest
 from intermediates import array_sizes
 
 import qama_jax
+from qama_jax.problems import token_blocks
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
 from qama_jax.problems.normalization import standardize
 from qama_jax.sampling import make_sweeper
@@ -322,6 +323,32 @@ def test_scale_of_the_inputs_is_nothing():
             assert np.isfinite(slope).all()
             if abs(exponent) == 60:
                 np.testing.assert_allclose(slope * np.float32(2.0**exponent), ordinary_slope, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_of_tokens_change_nothing(monkeypatch, masked):
+    """Several blocks, one of them not whole, against all tokens in one; keys in other numbers than queries."""
+    query, _, value, importance = make_inputs(2, 200, 4, offset=10.0)
+    key = make_inputs(2, 330, 4, offset=10.0, seed=1)[1]
+    masks = {"mask": make_mask(330, True), "query_mask": make_mask(200, True)} if masked else {}
+    if masked:
+        query, key = (
+            np.where(m[:, None, None], x, 1e30) for x, m in ((query, masks["query_mask"]), (key, masks["mask"]))
+        )
+    bits, weights = make_bits(2, 200), np.random.default_rng(1).standard_normal((2, 200)).astype(np.float32)
+
+    def evaluate():
+        def loss(tensors):
+            hamiltonian = qama_jax.attention_hamiltonian(*tensors, importance, **masks)
+            return jnp.sum(weights * hamiltonian.token_energy(bits)), hamiltonian.coupling
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))((query, key, value))
+
+    monkeypatch.setattr(token_blocks, "NUMBERS", 2**20)
+    whole = jax.tree.leaves(evaluate())
+    monkeypatch.setattr(token_blocks, "NUMBERS", 64 * 2 * 4)
+    for ours, theirs in zip(jax.tree.leaves(evaluate()), whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
 
 
 def test_figure_5_scale():

@@ -55,11 +55,11 @@ def test_serial_pairs_fill_the_square():
         assert scipy.stats.chisquare(np.bincount(cells.reshape(-1), minlength=4096)).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("name", ["exponential", "logistic"])
+@pytest.mark.parametrize("name", ["exponential", "logistic", "normal"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_distributions(name, dtype):
     """Kolmogorov-Smirnov."""
     drawn = getattr(noise, name)(noise.draw_seeds(jax.random.key(4), 1)[0], SHAPE, jnp.dtype(dtype))
     assert drawn.dtype == dtype
-    law = {"exponential": scipy.stats.expon, "logistic": scipy.stats.logistic}[name]
+    law = {"exponential": scipy.stats.expon, "logistic": scipy.stats.logistic, "normal": scipy.stats.norm}[name]
     assert scipy.stats.kstest(np.asarray(drawn, np.float64).reshape(-1), law.cdf).pvalue > 1e-4

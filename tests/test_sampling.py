@@ -83,11 +83,8 @@ def test_the_check_itself_can_fail():
 def test_fixed_temperature_is_boltzmann(name, update):
     problem = PROBLEMS[name]
     beta = temperature(problem)
-    settings = {"num_sweeps": 30, "num_reads": NUM_READS, "beta_range": (beta, beta)}
-    if update == "block":
-        solver = qama_jax.BlockGibbs(**settings | {"num_sweeps": 75})
-    else:
-        solver = qama_jax.SimulatedAnnealing(**settings, update=update)
+    num_sweeps = 75 if update == "block" else 30
+    solver = qama_jax.SimulatedAnnealing(num_sweeps, NUM_READS, (beta, beta), update=update)
     assert_samples_follow(qama_jax.solve(jax.random.key(1), problem, solver).reads, problem, beta)
 
 

@@ -2,6 +2,7 @@
 
 import dimod
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -250,6 +251,19 @@ def test_edges_and_models_stay_sparse_and_exact():
         back = problem.to_bqm()
         same = 2 * bits - 1 if back.vartype is dimod.SPIN else bits
         np.testing.assert_allclose(back.energies((same, range(1000))), expected, rtol=1e-12)
+
+
+def test_exported_program_computes_the_same():
+    """States of one problem, whose transposed rows the compiled program moves in memory."""
+    problem, bits = qama_jax.Ising(scipy.sparse.csr_array(couplings(150, 220))), states(150, 6).reshape(2, 3, 150)
+    leaves, tree = jax.tree.flatten(problem)
+
+    @jax.jit
+    def energies(leaves, bits):
+        return jax.vmap(jax.vmap(jax.tree.unflatten(tree, leaves).energy))(bits)
+
+    assert "LayoutConstraint" in energies.lower(leaves, bits).as_text()
+    np.testing.assert_array_equal(jax.export.export(energies)(leaves, bits).call(leaves, bits), energies(leaves, bits))
 
 
 def test_memory_is_bounded_and_the_arithmetic_named():

@@ -10,6 +10,7 @@ import pytest
 import quadratic
 import scipy.special
 import scipy.stats
+from test_columns import columns
 
 import qama_jax
 from qama_jax.sampling import noise
@@ -258,33 +259,46 @@ def test_start_and_schedule_of_annealing():
     close(solver.report(transition, rows, warm, None)["beta"], [0.5, 2, 8])
 
 
-def test_block_gibbs():
-    """Normal variables of mean Bᵀx and variance 1/β, then the bits of every head given them and the other heads."""
-    problem, reference = PROBLEMS["attention"]
-    solver, beta = qama_jax.BlockGibbs(num_reads=5), 0.4
-    transition = solver.arrange(problem)
-    factor = np.asarray(transition.blocks.couplings.factor, np.float64)
-    diagonal = np.asarray(transition.blocks.couplings.diagonal, np.float64)
-    heads, tokens = diagonal.shape
+def block_drive(blocks, reference, seed, bits, beta):
+    """`β (B z + b - ½ diag BBᵀ)` of bits [replicas, heads, tokens], after B is seen to be a square root of C."""
+    factor, (heads, tokens) = np.asarray(blocks.factor, np.float64), blocks.field.shape
     couplings = reference.couplings.reshape(heads, tokens, heads, tokens)
+    diagonal = (factor**2).sum(1)
     for head in range(heads):
-        square = factor[head] @ factor[head].T - np.diag(diagonal[head])
+        square = factor[head].T @ factor[head] - np.diag(diagonal[head])
         np.testing.assert_allclose(square, couplings[head, :, head], atol=1e-4)
-    bits = draw_bits(reference, 5).reshape(5, heads, tokens)
-    normal_key, logistic_key = jax.random.split(KEY)
-    normal = np.asarray(jax.random.normal(normal_key, (5, heads, factor.shape[-1])), np.float64)
-    logistic = np.asarray(jax.random.logistic(logistic_key, (heads, 5, tokens)), np.float64)
-    expected = bits.copy()
-    z = np.einsum("rhn,hnw->rhw", bits, factor) + normal / np.sqrt(beta)
-    for head in range(heads):
-        field = z[:, head] @ factor[head].T - diagonal[head] / 2 + reference.linear.reshape(heads, tokens)[head]
-        for other in range(heads):
-            if other != head:
-                field = field + expected[:, other] * np.diag(couplings[head, :, other])
-        expected[:, head] = (beta * field + logistic[head] > 0) & reference.free.reshape(heads, tokens)[head]
+    mean = np.einsum("rhn,hwn->rhw", bits, factor)
+    normal = np.asarray(noise.normal(seed, mean.shape, jnp.float32), np.float64)
+    z = beta * mean + np.sqrt(beta) * normal
+    return np.einsum("rhw,hwn->rhn", z, factor) + beta * (reference.linear.reshape(heads, tokens) - diagonal / 2)
+
+
+def block_bits(reference, seed, drive, beta):
+    """Those of a token together, held fixed where they are."""
+    heads, tokens = reference.shape
+    logistic = np.asarray(noise.logistic(seed, drive.shape, jnp.float32), np.float64)
+    penalty = -reference.couplings.reshape(heads, tokens, heads, tokens)[0, 0, 1, 0]
+    drawn = columns(drive, np.full(len(drive), beta * penalty), logistic)
+    return drawn * reference.free.reshape(reference.shape)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4])
+def test_block_gibbs(beta):
+    """Normal variables of mean Bᵀx and variance 1/β, then the bits of every token given them; and the energies."""
+    problem, reference = PROBLEMS["attention"]
+    solver = qama_jax.SimulatedAnnealing(num_reads=5, update="block")
+    transition, bits = solver.arrange(problem), draw_bits(reference, 5)
+    first, second = noise.draw_seeds(KEY, 2)
+    drive = block_drive(transition.blocks, reference, first, bits, beta)
+    expected = block_bits(reference, second, drive, beta)
     assert (expected != bits).any()
-    state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits.reshape(5, *reference.shape))), beta)
-    np.testing.assert_array_equal(np.reshape(solver.bits(transition, state), expected.shape), expected)
+    state, _ = take_step(solver, problem, transition.arrange(jnp.asarray(bits)), beta)
+    np.testing.assert_array_equal(solver.bits(transition, state), expected)
+    close(transition.energies(state), [reference.energy(one) for one in expected])
+    order = np.array([2, 0, 1, 4, 3])
+    exchanged, same = transition.exchange(state, order), transition.arrange(jnp.asarray(expected[order], jnp.int8))
+    np.testing.assert_array_equal(exchanged.bits, same.bits)
+    close(exchanged.mean, same.mean)
 
 
 def test_block_gibbs_of_what_is_no_square():
@@ -453,13 +467,31 @@ class TestPathIntegralAnnealing:
                         drive = weight * field[member] + 2 * binding * neighbours + drawn[color, read * 4 + k, head]
                         row[member] = (drive > 0) & reference.free[member]
         expected = expected.reshape(2, 4, *reference.shape)
-        state, _ = take_step(solver, problem, slices.sweeper.arrange(jnp.asarray(bits)), (weight, binding))
+        state, _ = take_step(solver, problem, slices.arranged.arrange(jnp.asarray(bits)), (weight, binding))
         np.testing.assert_array_equal(solver.report(slices, None, state, None)["slices"], expected)
         lowest = [read[np.argmin([reference.energy(state) for state in read])] for read in expected]
         np.testing.assert_array_equal(solver.bits(slices, state), lowest)
         if isinstance(problem, qama_jax.Ising):  # whose slices a large constant would make alike
             far = dataclasses.replace(problem, offset=jnp.float32(1e9))
             np.testing.assert_array_equal(solver.bits(slices._replace(problem=far), state), lowest)
+
+    def test_step_of_blocks(self):
+        """All bits of the even slices, then those of the odd ones, bound to their neighbours on the ring."""
+        problem, reference = PROBLEMS["attention"]
+        solver = qama_jax.PathIntegralAnnealing(num_reads=2, num_slices=4, update="block")
+        slices, weight, binding = solver.arrange(problem), 0.3, 0.6
+        bits = draw_bits(reference, 8)
+        first, *others = noise.draw_seeds(KEY, 3)
+        drive = block_drive(slices.arranged, reference, first, bits, weight).reshape(2, 4, *reference.shape)
+        expected = bits.copy().reshape(2, 4, *reference.shape)
+        for parity, seed in enumerate(others):
+            spins = 2 * expected.astype(int) - 1
+            bound = drive + 2 * binding * (np.roll(spins, 1, axis=1) + np.roll(spins, -1, axis=1))
+            moved = block_bits(reference, seed, bound[:, parity::2].reshape(4, *reference.shape), weight)
+            expected[:, parity::2] = moved.reshape(2, 2, *reference.shape)
+        assert (expected.reshape(bits.shape) != bits).any()
+        state, _ = take_step(solver, problem, slices.arranged.arrange(jnp.asarray(bits)), (weight, binding))
+        np.testing.assert_array_equal(solver.report(slices, None, state, None)["slices"], expected)
 
     def test_schedule(self):
         """`(B/P) β_t`, and `J⊥ = ½ ln coth(B α_t Γ / P)`."""
@@ -478,15 +510,18 @@ class TestPathIntegralAnnealing:
         warm = solver.report(slices, None, solver.init(KEY, slices, jnp.asarray(bits)), None)["slices"]
         np.testing.assert_array_equal(warm, np.stack([bits, bits], axis=1))
 
-    @pytest.mark.parametrize(("name", "num_slices"), [("ising", 4), ("attention", 2)])
-    def test_slices_follow_their_law(self, name, num_slices):
+    @pytest.mark.parametrize(
+        ("name", "num_slices", "update"),
+        [("ising", 4, "heat_bath"), ("attention", 2, "heat_bath"), ("attention", 2, "block")],
+    )
+    def test_slices_follow_their_law(self, name, num_slices, update):
         """`exp(-(B/P) β_t Σ_k E(s_k) + J⊥ Σ_k s_k · s_{k+1})` by enumeration; false alarms 1 in 10,000."""
         problem, reference = quadratic.ising(2) if name == "ising" else quadratic.attention(3, 2, 1)
         states, reads, binding = reference.states(), 20_000, 0.3
         transverse = np.arctanh(np.exp(-2 * binding))
         beta = 1.5 / reference.scale()
         solver = qama_jax.PathIntegralAnnealing(
-            60, reads, num_slices, 2 * beta, transverse_field=(float(transverse),), problem_weight=(0.5,)
+            60, reads, num_slices, 2 * beta, transverse_field=(float(transverse),), problem_weight=(0.5,), update=update
         )
         energies = np.array([reference.energy(state) for state in states])
         spins = 2 * states.reshape(len(states), -1)[:, reference.free].astype(int) - 1

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,19 +140,22 @@ def test_budget_of_time():
 
 
 def test_updates_are_those_of_optax():
-    """AdamW with warm-up and half a cosine, over 40 steps; and plain Adam is plain Adam."""
+    """AdamW with warm-up and half a cosine, over 40 steps, biases without decay; and plain Adam is plain Adam."""
     settings = TrainingSettings(epochs=4, learning_rate=0.1, schedule="cosine", warmup=0.25, weight_decay=0.3)
     schedule = optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 40)
-    ours, theirs = settings.optimizer(), optax.adamw(schedule, weight_decay=0.3)
+    decay = {"bias": False, "kernel": True}
+    ours, theirs = settings.optimizer(), optax.adamw(schedule, weight_decay=0.3, mask=decay)
     factors = settings.rate_factors(settings.budget(10).shares(Progress(0, 0.0)))[:40]
     assert factors.dtype == np.float32
-    params = [jnp.array([1.0, -2.0, 0.5])] * 2
+    params = [{"bias": jnp.array([1.0, -2.0, 0.5]), "kernel": jnp.array([0.3, 1.5])}] * 2
     states = [ours.init(params[0]), theirs.init(params[1])]
     for factor in factors:
         for index, optimizer in enumerate((ours, theirs)):
-            updates, states[index] = optimizer.update(jnp.sin(3 * params[index]), states[index], params[index])
-            params[index] = params[index] + updates * (factor if index == 0 else 1.0)
-    np.testing.assert_allclose(params[0], params[1], rtol=1e-5)
+            gradient = jax.tree.map(lambda x: jnp.sin(3 * x), params[index])
+            updates, states[index] = optimizer.update(gradient, states[index], params[index])
+            step = jax.tree.map(lambda update, by=factor if index == 0 else 1.0: by * update, updates)
+            params[index] = optax.apply_updates(params[index], step)
+    chex.assert_trees_all_close(*params, rtol=1e-5)
     assert TrainingSettings().rate_factors(np.zeros(3)) is None
     warm = TrainingSettings(warmup=0.5).rate_factors(np.array([0.0, 0.25, 0.5, 1.0]))
     np.testing.assert_allclose(warm, [0, 0.5, 1, 1])

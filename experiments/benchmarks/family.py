@@ -129,19 +129,24 @@ def main() -> None:
     parser = make_parser(__doc__, _FILE, repeats=5)
     parser.add_argument("--instances", type=Path, default=os.environ.get("QAMA_INSTANCES"))
     parser.add_argument("--fresh", action="store_true", help="measure again what the result file has")
+    names = [type(solver).__name__ for solver in SOLVERS]
+    parser.add_argument("--solvers", nargs="+", choices=names, default=names, help="which of them")
     options = parser.parse_args()
     lines = _lines(options.result)
 
-    for solver in SOLVERS:
+    solvers = [solver for solver in SOLVERS if type(solver).__name__ in options.solvers]
+    for solver in solvers:
         for shape in SHAPES:
             header = {"part": "attention", "solver": repr(solver), "shape": shape}
             lines.fill(header, partial(on_attention, solver, shape, options.repeats), fresh=options.fresh)
     if options.instances is None:
         print("no instances: pass --instances or set QAMA_INSTANCES")
         return
-    with_reads = [dataclasses.replace(solver, num_reads=READS) for solver in SOLVERS]
+    with_reads = [dataclasses.replace(solver, num_reads=READS) for solver in solvers]
     asked = [("instances", solver, name) for solver in with_reads for name in instances.names(options.instances)]
-    for part, solver, name in (*asked, *(("cuts", CUT_SOLVER, name) for name in ("K2000", "G22"))):
+    if type(CUT_SOLVER).__name__ in options.solvers:
+        asked += [("cuts", CUT_SOLVER, name) for name in ("K2000", "G22")]
+    for part, solver, name in asked:
         header = {"part": part, "solver": repr(solver), "instance": name}
         lines.fill(header, partial(on_instance, solver, options.instances, name), fresh=options.fresh)
 

@@ -1,4 +1,4 @@
-"""Cost of QAMA attention, forward and backward: against softmax attention, and as the sequence grows.
+"""Cost of QAMA attention, forward and backward: against softmax, against the machine's limit, and over the length.
 
 make benchmark-layer
 
@@ -16,17 +16,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.cores import SOLVER, against_softmax, gradients, qama, scaling
+from experiments.benchmarks.cores import SOLVER, against_softmax, gradients, inputs, qama, scaling
 from experiments.benchmarks.harness import make_parser, write_parts
+from experiments.benchmarks.roofline import limit, measure_peaks
 from experiments.result_files import load
 from experiments.tables import Table
-from experiments.timing import interleave
+from experiments.timing import interleave, summary
 from qama_jax import EnergyReadout
 
 # Of each number of tokens.
 BATCHES = {64: 16, 256: 4, 1024: 1, 4096: 1}
 LENGTHS = (4096, 8192, 16384, 32768, 65536)
 LONGEST = 1_048_576
+# Batch, tokens and heads of what is compared with the limit of the machine.
+SIZES = ((16, 64, 8), (4, 256, 8), (1, 1024, 8), (1, 4096, 8), (1, 16384, 8), (1, 32768, 8), (1, 32768, 1))
 _QAMA = partial(qama, EnergyReadout())
 
 
@@ -34,6 +37,18 @@ def flash_attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any
     """Softmax attention by cuDNN, which takes 16-bit numbers alone."""
     low = (array.astype(jnp.bfloat16) for array in (query, key, value))
     return jax.nn.dot_product_attention(*low, implementation="cudnn").astype(query.dtype)
+
+
+def against_limit(repeats: int) -> dict[str, Any]:
+    """Time, least time that the machine allows, and how many times that it is; the machine's rates of the same run."""
+    peaks, rows = measure_peaks(repeats), []
+    for batch, tokens, heads in SIZES:
+        shape = batch, tokens, heads, 64
+        seconds = summary(interleave({"qama": partial(gradients, _QAMA, *inputs(*shape))}, repeats)["qama"])
+        least = limit(peaks, shape)
+        size = {"batch": batch, "tokens": tokens, "heads": heads, "head_dim": 64}
+        rows.append(size | seconds | {"limit_s": least, "times_limit": seconds["min_s"] / least})
+    return {"peaks": peaks._asdict(), "rows": rows}
 
 
 def longest() -> dict[str, Any]:
@@ -61,6 +76,18 @@ def softmax_table() -> Table:
     return Table.of("N | batch | softmax, ms | QAMA, ms | ratio", rows)
 
 
+def limit_table() -> Table:
+    """Forward and backward time against the machine's limit."""
+    result, rows = load("benchmark_layer")["against_limit"], []
+    for row in result["rows"]:
+        times = f"{row['min_s'] * 1e3:.1f} | {row['limit_s'] * 1e3:.1f} | {row['times_limit']:.1f}"
+        rows.append(f"{row['batch']}, {row['heads']}, {row['tokens']:,} | {times}")
+    rates = (
+        f"{result['peaks']['flops'] / 1e9:.0f} GFLOP/s in a large product, {result['peaks']['bytes'] / 1e9:.0f} GB/s"
+    )
+    return Table.of("batch, heads, N | QAMA, ms | limit, ms | times the limit", rows, note=f"{rates} in a copy.")
+
+
 def scaling_table() -> Table:
     """Forward and backward time over the length."""
     result = load("benchmark_layer")
@@ -72,7 +99,7 @@ def scaling_table() -> Table:
     return Table.of("N | forward + backward", rows, note=note)
 
 
-TABLES = {"softmax": softmax_table, "scaling": scaling_table}
+TABLES = {"softmax": softmax_table, "limit": limit_table, "scaling": scaling_table}
 
 
 def main() -> None:
@@ -87,6 +114,7 @@ def main() -> None:
     cores = {"softmax": jax.nn.dot_product_attention, "qama": _QAMA} | flash
     parts = {
         "against_softmax": lambda: against_softmax(cores, BATCHES, 64, options.repeats),
+        "against_limit": lambda: against_limit(options.repeats),
         "scaling": lambda: scaling({tokens: {"qama": _QAMA} for tokens in LENGTHS}, 64, options.repeats),
         "longest": longest,
     }

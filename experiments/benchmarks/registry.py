@@ -20,6 +20,7 @@ _NAMES = (
     "layer",
     "drop_in",
     "readout_cost",
+    "training_speed",
     "causal",
     "precision",
 )

@@ -31,7 +31,7 @@ _solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
 def with_matrices(problem: AttentionHamiltonian) -> AttentionHamiltonian:
     """The same problem with its couplings as matrices [heads, tokens, tokens]."""
     low_rank = problem.coupling
-    factor = low_rank.to_factor().factor[..., :-1]
+    factor = low_rank.to_factor().factor[:, :-1]
     dense = DenseCoupling(
         low_rank.to_matrix(),
         factor,

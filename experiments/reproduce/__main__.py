@@ -48,6 +48,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--study", nargs="+", choices=[study.name for study in studies], default=[])
     parser.add_argument("--budget", choices=BUDGETS, default="paper", help="epochs and examples (default: paper)")
     parser.add_argument("--quick", dest="budget", action="store_const", const="quick", help="--budget quick")
+    parser.add_argument("--minutes", type=float, help="of each run at equal training time (default: the budget's)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of all runs (default: 0)")
     every = [run for study in studies for run in study.runs(BUDGETS["quick"], 0)]
     for option, attribute in _CHOSEN.items():
@@ -76,6 +77,8 @@ def asked_studies(options: argparse.Namespace) -> list[Study]:
 def asked_runs(options: argparse.Namespace) -> list[Run]:
     """Of the studies, without those of data sets, cases and arms that are not asked for; a seed before the next."""
     budget = BUDGETS[options.budget]
+    if options.minutes is not None:
+        budget = budget._replace(minutes=options.minutes)
     runs = [run for seed in options.seeds for study in asked_studies(options) for run in study.runs(budget, seed)]
     chosen = {attribute: getattr(options, option) for option, attribute in _CHOSEN.items()}
     return [

@@ -3,12 +3,15 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 import optax
+from jax.tree_util import DictKey
 
 from experiments.train.budget import Budget, EpochBudget, TimeBudget
 
 SCHEDULES = ("constant", "cosine")
+_DECAYED = ("kernel", "embedding")
 # Headers of results have these in any case, and all others only where they differ from their defaults.
 _ALWAYS_DESCRIBED = ("batch_size", "learning_rate", "micro_batches")
 
@@ -28,7 +31,8 @@ class TrainingSettings:
       schedule: one of `SCHEDULES`: after the warm-up, the learning rate stays, or falls to 0 as half a cosine, over the
         share of the epochs or of the minutes that has passed.
       warmup: share of the run in which the learning rate rises from 0.
-      weight_decay: of AdamW, of all parameters, a step and unit of learning rate; 0 for Adam.
+      weight_decay: of AdamW, a step and unit of learning rate, of kernels and embeddings alone: biases, scales and
+        what a head learns of itself are not pulled to 0. 0 for Adam.
       augment: train on images that are cropped and mirrored at random, see `crop_and_mirror`.
 
     Raises:
@@ -68,7 +72,7 @@ class TrainingSettings:
     def optimizer(self) -> optax.GradientTransformation | optax.MultiSteps:
         """It is given the gradients of a part of a batch at a time; its updates are those of the largest rate."""
         if self.weight_decay:
-            adam = optax.adamw(self.learning_rate, weight_decay=self.weight_decay)
+            adam = optax.adamw(self.learning_rate, weight_decay=self.weight_decay, mask=_decayed)
         else:
             adam = optax.adam(self.learning_rate)
         return adam if self.micro_batches == 1 else optax.MultiSteps(adam, self.micro_batches)
@@ -98,3 +102,8 @@ class TrainingSettings:
         }
         over_epochs = self.minutes is None and self.rate_factors(np.zeros(1)) is not None
         return described | ({"epochs": self.epochs} if over_epochs else {})
+
+
+def _decayed(params: Any) -> Any:
+    """Which leaves of the parameters decay, by the names that Flax gives them."""
+    return jax.tree.map_with_path(lambda path, _: any(DictKey(name) in path for name in _DECAYED), params)

@@ -61,8 +61,14 @@ class AttentionHamiltonian(Problem):
 
     def couple(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """`Σ_j J_tij s_tj - λ Σ_{u≠t} s_ui`, the part of equation (12) that depends on the other bits."""
+        return self._couple(bits, jax.lax.Precision.HIGHEST)
+
+    def couple_roughly(self, x: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
+        return self._couple(x, jax.lax.Precision.DEFAULT)
+
+    def _couple(self, bits: Num[Array, "heads tokens"], precision: jax.lax.Precision) -> Float[Array, "heads tokens"]:
         s = self._valid(bits)
-        return self.coupling.product(s) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
+        return self.coupling.product(s, precision) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
 
     def differentiable_field(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """The field of equation (12), in the form whose derivatives cost products with vectors alone."""
@@ -233,11 +239,8 @@ def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> Att
     tokens, heads, _ = query.shape
     dtype = jnp.result_type(query, key, value, importance)
     query, key, value, importance = (array.astype(dtype) for array in (query, key, value, importance))
-    key = jnp.swapaxes(standardize(key, key_mask, 0), 0, 1)
     length = jnp.asarray(tokens, dtype) if mask is None else jnp.sum(mask.astype(dtype))
-
-    query = jnp.swapaxes(standardize(query, mask, 0), 0, 1)
-    coupling = make_coupling(query, key, mask)
+    coupling = make_coupling(query, key, mask, key_mask)
     raw_importance = jnp.einsum("nhd,d->nh", value, importance, precision=jax.lax.Precision.HIGHEST).T
     linear = length * rho_0 * standardize(raw_importance, mask, 1)
     penalty = length * (math.sqrt(2 / math.pi) * gamma_0 / (heads - 1) if heads > 1 else 0.0)

@@ -70,6 +70,13 @@ class Problem(abc.ABC):
     def couple(self, bits: Num[Array, "..."]) -> Float[Array, "..."]:
         """The product C x, of shape `shape`."""
 
+    def couple_roughly(self, x: Num[Array, "..."]) -> Float[Array, "..."]:
+        """`couple` as the device multiplies fastest, on TPUs of factors rounded to bfloat16.
+
+        It serves dynamics, which go on with what they reach; fields and energies are never computed by it.
+        """
+        return self.couple(x)
+
     @abc.abstractmethod
     def as_matrix(self) -> Float[Array, "n n"]:
         """C over the bits in a row (`bits.reshape(-1)`)."""

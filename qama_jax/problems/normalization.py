@@ -56,18 +56,29 @@ standardize.defvjp(_standardize_forward, _standardize_backward)
 def _standardize(values: Float[Array, "..."], mask: Bool[Array, "..."] | None, axis: int):
     mean = functools.partial(_mean, mask=mask, axis=axis)
     values = _where_valid(values, mask)
-    # Else squares of large values overflow and those of small ones vanish; a power of two rounds nothing.
-    _, exponent = jnp.frexp(jnp.max(jnp.abs(values), axis=axis, keepdims=True))
-    scale = jnp.ldexp(jnp.ones((), values.dtype), -jnp.clip(exponent, *_EXPONENTS))
+    scale = power_of_two(jnp.max(jnp.abs(values), axis=axis, keepdims=True))
     values = values * scale
     shift = mean(values)
     values = _where_valid(values - shift, mask)
     # What rounding leaves of a mean much larger than the spread goes in the same pass as the variance.
     rest = mean(values)
-    variance = mean(values**2) - rest**2
-    constant = variance <= _RELATIVE_SPREAD**2 * (variance + shift**2)
-    inverse_deviation = jnp.where(constant, 0, jax.lax.rsqrt(jnp.where(constant, 1, variance)))
-    return _where_valid(values - rest, mask) * inverse_deviation, inverse_deviation * scale
+    inverse = inverse_deviation(mean(values**2) - rest**2, shift)
+    return _where_valid(values - rest, mask) * inverse, inverse * scale
+
+
+def power_of_two(largest: Float[Array, "..."]) -> Float[Array, "..."]:
+    """What brings values to order 1, of which these are the largest magnitudes.
+
+    Else squares of large values overflow and those of small ones vanish; a power of two rounds nothing.
+    """
+    _, exponent = jnp.frexp(largest)
+    return jnp.ldexp(jnp.ones((), largest.dtype), -jnp.clip(exponent, *_EXPONENTS))
+
+
+def inverse_deviation(variance: Float[Array, "..."], mean: Float[Array, "..."]) -> Float[Array, "..."]:
+    """One over the standard deviation, or 0 where the spread is what rounding leaves of a constant."""
+    constant = variance <= _RELATIVE_SPREAD**2 * (variance + mean**2)
+    return jnp.where(constant, 0, jax.lax.rsqrt(jnp.where(constant, 1, variance)))
 
 
 def _along(mask: Bool[Array, "tokens"] | None, axis: int, ndim: int) -> Bool[Array, "..."] | None:

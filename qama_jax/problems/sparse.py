@@ -6,11 +6,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Int
 
 from qama_jax.problems.base import register_pytree
 from qama_jax.problems.coloring import plan_steps
+from qama_jax.problems.row_order import in_row_order
 from qama_jax.problems.terms import Terms
 
 # Entries of a list that one fused loop adds up; more only compile longer.
@@ -201,18 +201,13 @@ def _batched_product_rule(axis_size, in_batched, neighbors, weights, owners, x):
     del axis_size
     if in_batched == [False, False, False, True]:
         # Several states of one problem: whole rows of x are read, which vectorises where single entries do not.
-        rows = _in_row_order(x.T)
-        return _in_row_order(_gather_products(neighbors, weights, owners, rows)).T, True
+        rows = in_row_order(x.T)
+        return in_row_order(_gather_products(neighbors, weights, owners, rows)).T, True
     axes = [0 if batched else None for batched in in_batched]
     single = functools.partial(jax.vmap, in_axes=axes)
     return single(lambda neighbors, weights, owners, x: _gather_products(neighbors, weights, owners, x[:, None])[:, 0])(
         neighbors, weights, owners, x
     ), True
-
-
-def _in_row_order(x: Float[Array, "n states"]) -> Float[Array, "n states"]:
-    """The same array, moved in memory too, where XLA would only read it in another order, a cache line a number."""
-    return with_layout_constraint(jax.lax.optimization_barrier(x), Layout(major_to_minor=(0, 1)))
 
 
 def _gather_products(

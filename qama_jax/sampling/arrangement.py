@@ -38,4 +38,5 @@ def _(problem: AttentionHamiltonian) -> Sweeper:
 def make_blocks(problem: AttentionHamiltonian) -> Blocks:
     """The problem arranged for updates of all bits in two blocks, O(D) per bit in the low-rank form."""
     exists = problem.clamp(jnp.ones(problem.shape, jnp.int8)) == 1
-    return Blocks(problem.factor(), problem.linear, problem.penalty, exists)
+    couplings = problem.factor()
+    return Blocks(couplings.factor, problem.linear - couplings.diagonal / 2, problem.penalty, exists)

@@ -1,5 +1,6 @@
 """Polish: from the state a solver reached to a local minimum."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.problems.base import Bits, Problem
+
+# So few steps are nearly always all made, by the slowest of a batch at least: nothing waits to see whether they are.
+_FEW = 4
 
 # Once the share of the best gain that a move must have reaches this, only the best move is left.
 _ONE_BY_ONE = 0.9
@@ -67,5 +71,12 @@ def descend(problem: Problem, bits: Bits, max_steps: int) -> tuple[Bits, Int[Arr
     # Like the energy, so that `jax.shard_map` knows them to vary as it does.
     caution, steps, done = (jnp.zeros_like(energy, dtype=dtype) for dtype in (problem.dtype, jnp.int32, bool))
     state = _State(start, coupled, energy, caution, steps, done)
-    state = jax.lax.while_loop(lambda state: ~state.done & (state.steps < max_steps), step, state)
+    if isinstance(max_steps, int) and max_steps <= _FEW:
+
+        def step_unless_done(_, state: _State) -> _State:
+            return jax.tree.map(functools.partial(jnp.where, state.done), state, step(state))
+
+        state = jax.lax.fori_loop(0, max_steps, step_unless_done, state)
+    else:
+        state = jax.lax.while_loop(lambda state: ~state.done & (state.steps < max_steps), step, state)
     return state.bits.astype(bits.dtype), state.steps

@@ -43,6 +43,11 @@ def logistic(seed: UInt32[Array, "2"], shape: tuple[int, ...], dtype: jnp.dtype)
     return jnp.log(drawn / (1 - drawn)).astype(dtype)
 
 
+def normal(seed: UInt32[Array, "2"], shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array, "..."]:
+    """Independent standard normal numbers."""
+    return (math.sqrt(2) * jax.lax.erf_inv(2 * uniform(seed, shape) - 1)).astype(dtype)
+
+
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)

@@ -173,5 +173,6 @@ def make_rows(coupling: DenseCoupling | LowRankCoupling) -> DenseRows | LowRankR
     """The couplings of an attention problem as sweeps read them."""
     if isinstance(coupling, DenseCoupling):
         return DenseRows.from_matrix(coupling.matrix)
-    projected = jnp.einsum("hnd,hde->hne", coupling.query, coupling.gram, precision=jax.lax.Precision.HIGHEST)
-    return LowRankRows(skew(coupling.query), skew(projected), coupling.shift[:, 0], skew(coupling.curvature))
+    query = jnp.swapaxes(coupling.query, 1, 2)
+    projected = jnp.einsum("hnd,hde->hne", query, coupling.gram, precision=jax.lax.Precision.HIGHEST)
+    return LowRankRows(skew(query), skew(projected), coupling.shift[:, 0], skew(coupling.curvature))

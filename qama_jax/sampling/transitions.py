@@ -3,20 +3,22 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from qama_jax.checks import check_choice
 from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling import noise
 from qama_jax.sampling.arrangement import make_blocks, make_sweeper
-from qama_jax.sampling.blocks import Blocks
+from qama_jax.sampling.blocks import Blocks, BlockState
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
 from qama_jax.sampling.sweeps import Sweeper
 
+# How a sweep moves the bits: by flips, one colour after another, or all of them in two blocks.
 Update = Literal["metropolis", "heat_bath", "block"]
 
 
@@ -28,20 +30,24 @@ class Transition(Protocol):
         """The problem whose bits are swept."""
         ...
 
-    def arrange(self, bits: Bits) -> Array:
+    def arrange(self, bits: Bits) -> Any:
         """A state from bits [replicas, *problem.shape]."""
         ...
 
-    def restore(self, state: Array) -> Bits:
+    def restore(self, state: Any) -> Bits:
         """Bits [replicas, *problem.shape] from a state."""
         ...
 
-    def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
+    def __call__(self, key: Key[Array, ""], state: Any, beta: Float[Array, "replicas"]) -> Any:
         """The state after a sweep."""
         ...
 
-    def exchange(self, state: Array, order: Array) -> Array:
+    def exchange(self, state: Any, order: Array) -> Any:
         """The state with its replicas in another order."""
+        ...
+
+    def energies(self, state: Any) -> Float[Array, "replicas"]:
+        """Of each replica, without the problem's offset."""
         ...
 
 
@@ -60,6 +66,9 @@ class _Sweep:
 
     def exchange(self, state: Array, order: Array) -> Array:
         return state[:, order]
+
+    def energies(self, state: Array) -> Float[Array, "replicas"]:
+        return jax.vmap(self.problem.relative_energy)(self.restore(state))
 
     def _sweep(
         self, key: Key[Array, ""], state: Array, draw: Callable[..., Array], rule: Callable[..., Array]
@@ -109,17 +118,25 @@ class BlockUpdate:
     problem: Problem
     blocks: Blocks
 
-    def arrange(self, bits: Bits) -> Float[Array, "replicas heads tokens"]:
+    def arrange(self, bits: Bits) -> BlockState:
         return self.blocks.arrange(bits)
 
-    def restore(self, state: Float[Array, "replicas heads tokens"]) -> Bits:
+    def restore(self, state: BlockState) -> Bits:
         return self.blocks.restore(state, self.problem.shape)
 
-    def exchange(self, state: Float[Array, "replicas heads tokens"], order: Array) -> Array:
-        return state[order]
+    def exchange(self, state: BlockState, order: Array) -> BlockState:
+        return BlockState(state.bits[order], state.mean[order])
 
-    def __call__(self, key: Key[Array, ""], state: Array, beta: Float[Array, "replicas"]) -> Array:
+    def energies(self, state: BlockState) -> Float[Array, "replicas"]:
+        return self.blocks.energies(state)
+
+    def __call__(self, key: Key[Array, ""], state: BlockState, beta: Float[Array, "replicas"]) -> BlockState:
         return self.blocks.update(key, state, beta)
+
+
+def check_update(update: Update) -> None:
+    """Raises `ValueError` unless it is a transition's name."""
+    check_choice(get_args(Update), update=update)
 
 
 def make_transition(problem: Problem, update: Update) -> Transition:

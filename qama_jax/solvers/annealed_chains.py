@@ -1,5 +1,7 @@
 """What solvers share that are one Markov chain a read, at falling temperature."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -25,18 +27,16 @@ class AnnealedChains(IterativeSolver):
     def schedule(self, problem: Problem) -> Float[Array, "num_sweeps"]:
         return betas(problem, self.num_sweeps, self.beta_range, self.beta_schedule)
 
-    def init(self, key: Key[Array, ""], transition: Transition, bits: Bits | None) -> Array:
+    def init(self, key: Key[Array, ""], transition: Transition, bits: Bits | None) -> Any:
         return transition.arrange(start_bits(key, transition.problem, self.num_reads, bits))
 
-    def step(
-        self, key: Key[Array, ""], transition: Transition, state: Array, beta: Float[Array, ""]
-    ) -> tuple[Array, None]:
+    def step(self, key: Key[Array, ""], transition: Transition, state: Any, beta: Float[Array, ""]) -> tuple[Any, None]:
         return transition(key, state, jnp.broadcast_to(beta, self.num_reads)), None
 
-    def bits(self, transition: Transition, state: Array) -> Bits:
+    def bits(self, transition: Transition, state: Any) -> Bits:
         return transition.restore(state)
 
     def report(
-        self, transition: Transition, rows: Float[Array, "num_sweeps"], state: Array, infos: None
+        self, transition: Transition, rows: Float[Array, "num_sweeps"], state: Any, infos: None
     ) -> dict[str, Array]:
         return {"beta": rows}

@@ -131,6 +131,9 @@ def _solve(key: Key[Array, ""], problem: Problem, solver: Solver, initial_bits: 
     reads, info = solver.sample(key, problem, initial_bits)
     reads = jax.vmap(problem.clamp)(reads)
     energies = jax.vmap(problem.relative_energy)(reads)
+    if solver.num_reads == 1:
+        # Where nothing is chosen by it, the energy is computed only if it is asked for.
+        return Solution(reads[0], energies[0] + problem.offset, reads, energies + problem.offset, info)
     is_best = (jnp.arange(solver.num_reads) == jnp.argmin(energies)).reshape(-1, *[1] * len(problem.shape))
     # A sum, where an index would gather the reads of all devices to take one of them.
     best = jnp.sum(jnp.where(is_best, reads, 0), axis=0, dtype=reads.dtype)

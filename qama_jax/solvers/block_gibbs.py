@@ -12,8 +12,17 @@ class BlockGibbs(AnnealedChains):
     """Gibbs sampling, annealed; on attention problems in two blocks: every token at once, without a loop over bits.
 
     The couplings of attention are a square but for their diagonal, so that Gaussian variables, D + 1 per head, make the
-    tokens independent (Hubbard-Stratonovich), and an update costs two products with Q. The chain is exact at any fixed
+    tokens independent (Hubbard-Stratonovich); the bits of a token are then drawn together, the heads after each summed
+    out. An update costs two products with Q and O(H) operations a bit, and compiles to about 10 GPU kernels where a
+    sweep of single flips takes several for each of its N + H - 1 steps. So this is the way to sample and to anneal
+    attention problems on accelerators, and other solvers have it as `update="block"`. The chain is exact at any fixed
     temperature.
+
+    The Gaussian variables remember the bits, which therefore move more slowly than by single flips where it is cold; but
+    heads exchange a token at once, where single flips have to pay the penalty in between. So the longer the sequence
+    and the stronger the penalty, the better: with 8 heads of 256 tokens, sweep for sweep, the gap is below that of
+    single flips by half; with 8 heads of 64 it takes twice the sweeps. A read is not always a local minimum;
+    `SteepestDescent` from the reads ends in one.
 
     **Other problems get no block updates.** Their couplings are no square; Gaussian variables would need the lowest
     eigenvalue on the diagonal, which holds every bit where it is. A sweep is then one of single bits by heat-bath, the

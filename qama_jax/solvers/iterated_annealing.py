@@ -2,16 +2,15 @@
 
 import dataclasses
 import functools
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from qama_jax.checks import check_choice, check_count, check_flag
+from qama_jax.checks import check_count, check_flag
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.sampling.clusters import recombine
-from qama_jax.sampling.transitions import Transition, make_transition
+from qama_jax.sampling.transitions import Transition, Update, check_update, make_transition
 from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import beta_limits, check_betas, check_schedule, evaluate
@@ -38,7 +37,7 @@ class IteratedAnnealing(IterativeSolver):
         `SimulatedAnnealing`.
       reheating: where on the geometric way from hot, 0, to cold, 1, the first and the last chain start over; the other
         chains lie evenly between them.
-      update: "metropolis" or "heat_bath".
+      update: as for `SimulatedAnnealing`.
       record_energy: adds `energy_trace` [num_reads, num_rounds], of the best state after each round, to the info.
 
     Raises:
@@ -54,7 +53,7 @@ class IteratedAnnealing(IterativeSolver):
     num_reads: int = 1
     beta_range: tuple[float, float] | None = None
     reheating: tuple[float, float] = (0.2, 0.5)
-    update: Literal["metropolis", "heat_bath"] = "metropolis"
+    update: Update = "metropolis"
     record_energy: bool = False
     reads_together = True
 
@@ -63,7 +62,7 @@ class IteratedAnnealing(IterativeSolver):
         check_count(num_rounds=self.num_rounds, num_sweeps=self.num_sweeps)
         check_count(num_chains=self.num_chains, num_reads=self.num_reads)
         check_betas(self.beta_range, "geometric")
-        check_choice(("metropolis", "heat_bath"), update=self.update)
+        check_update(self.update)
         check_schedule("reheating", self.reheating)
         if callable(self.reheating) or len(self.reheating) != 2 or not 0 <= self.reheating[0] <= self.reheating[1] <= 1:
             raise ValueError(

@@ -1,6 +1,7 @@
 """The one loop over steps, for every solver that moves a state."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -28,6 +29,8 @@ class IterativeSolver:
         as [num_reads, *problem.shape]. By default it is the state of one read, and bits have the problem's shape.
       random_steps: whether steps draw random numbers. Where not, their key is None.
       keep_best: whether the read is the lowest state on the way, the start included, and not the last one.
+      unroll: steps that an iteration of the compiled loop makes on GPUs by CUDA, where what follows a step then joins
+        it in a kernel, and each kernel is a launch. More take longer to compile.
 
     Example:
       >>> import dataclasses, jax, qama_jax
@@ -56,6 +59,7 @@ class IterativeSolver:
     reads_together: ClassVar[bool] = False
     random_steps: ClassVar[bool] = True
     keep_best: ClassVar[bool] = False
+    unroll: ClassVar[int] = 1
 
     def arrange(self, problem: Problem) -> Any:
         """What `init`, `step`, `bits` and `report` take as the problem; by default the problem itself."""
@@ -92,14 +96,17 @@ class IterativeSolver:
     ) -> tuple[Bits, dict[str, Array]]:
         each = jax.vmap if self.reads_together else lambda function: function
         energy, clamp = each(problem.relative_energy), each(problem.clamp)
-        key, step_key = jax.random.split(key) if self.random_steps else (key, None)
+        steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
+        keys = None
+        if self.random_steps:
+            key, step_key = jax.random.split(key)
+            keys = jax.vmap(functools.partial(jax.random.fold_in, step_key))(steps)
 
         def read(state):
             return clamp(self.bits(arranged, state).astype(jnp.int8))
 
         def advance(carry, row):
-            (state, best), (index, row) = carry, row
-            here = None if step_key is None else jax.random.fold_in(step_key, index)
+            (state, best), (here, row) = carry, row
             state, info = self.step(here, arranged, state, row)
             reached = None
             if self.record_energy or self.keep_best:
@@ -111,8 +118,7 @@ class IterativeSolver:
 
         state = self.init(key, arranged, initial_bits)
         best = (read(state), energy(read(state))) if self.keep_best else None
-        steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
-        (state, best), (infos, trace) = jax.lax.scan(advance, (state, best), (steps, rows))
+        (state, best), (infos, trace) = _scan(advance, (state, best), (keys, rows), self.unroll)
         bits = read(state) if best is None else best[0]
         info = self.report(arranged, rows, state, infos)
         if self.max_descent_steps is not None:
@@ -121,6 +127,14 @@ class IterativeSolver:
         if trace is not None:
             info["energy_trace"] = jnp.swapaxes(trace, 0, -1) + problem.offset
         return bits, info
+
+
+def _scan(step: Callable[..., Any], carry: Any, rows: Any, unroll: int) -> tuple[Any, Any]:
+    """The steps one after the other, several in an iteration where that spares launches."""
+    if unroll == 1:
+        return jax.lax.scan(step, carry, rows)
+    unrolled = functools.partial(jax.lax.scan, step, unroll=unroll)
+    return jax.lax.platform_dependent(carry, rows, cuda=unrolled, default=functools.partial(jax.lax.scan, step))
 
 
 def lower(best: Bits, lowest: Float[Array, ""], bits: Bits, energy: Float[Array, ""]) -> tuple[Bits, Float[Array, ""]]:

@@ -48,6 +48,7 @@ class MeanFieldAnnealing(IterativeSolver):
     max_descent_steps: int = 32
     record_energy: bool = False
     random_steps = False
+    unroll = 10
 
     def __post_init__(self):
         check_flag(record_energy=self.record_energy)

@@ -2,18 +2,18 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from qama_jax.checks import check_choice, check_count, check_flag
+from qama_jax.checks import check_count, check_flag
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.problems.quadratic import Quadratic
 from qama_jax.problems.sparse import SparseCouplings
 from qama_jax.sampling.clusters import exchange_clusters
-from qama_jax.sampling.transitions import Transition, Update, make_transition
+from qama_jax.sampling.transitions import Transition, Update, check_update, make_transition
 from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver, lower
 from qama_jax.solvers.schedules import BetaSchedule, betas, check_betas
@@ -32,7 +32,7 @@ class _Ladder(NamedTuple):
 
 
 class _State(NamedTuple):
-    chains: Array
+    chains: Any
     spacing: Float[Array, "pairs"]
     best: Bits
     lowest: Float[Array, "reads"]
@@ -56,7 +56,8 @@ class ParallelTempering(IterativeSolver):
       num_reads: independent ladders; the best read is the solution.
       beta_range: ends (hot, cold) of the ladder in 1/energy; None finds them from the problem.
       beta_schedule: the ladder between the ends, as for `SimulatedAnnealing`.
-      update: "metropolis" or "heat_bath" flips; or "block" as `BlockGibbs`, which is "heat_bath" but on attention.
+      update: "metropolis" or "heat_bath" flips; or "block", the choice for attention on accelerators: all bits at once
+        as by `BlockGibbs`, in about 20 GPU kernels a sweep. On other problems "block" is "heat_bath".
       num_tuning_sweeps: so many of the sweeps, from the first, move the temperatures between the ends of the ladder
         until all neighbours exchange equally often; the replicas are samples of the later ones.
       cluster_interval: sweeps from one exchange of clusters to the next; None exchanges none. It is for sparse problems
@@ -93,7 +94,7 @@ class ParallelTempering(IterativeSolver):
         check_count(num_sweeps=self.num_sweeps, num_reads=self.num_reads)
         check_count(2, num_replicas=self.num_replicas)
         check_betas(self.beta_range, self.beta_schedule)
-        check_choice(("metropolis", "heat_bath", "block"), update=self.update)
+        check_update(self.update)
         check_count(0, num_tuning_sweeps=self.num_tuning_sweeps)
         if self.num_tuning_sweeps >= self.num_sweeps:
             raise ValueError(
@@ -196,11 +197,11 @@ class ParallelTempering(IterativeSolver):
         pairs = jnp.swapaxes(jnp.stack(exchanged).reshape(pairs.shape), 0, 1)
         return transition.arrange(pairs.reshape(bits.shape))
 
-    def _replicas(self, ladder: _Ladder, chains: Array) -> tuple[Bits, Float[Array, "reads replicas"]]:
+    def _replicas(self, ladder: _Ladder, chains: Any) -> tuple[Bits, Float[Array, "reads replicas"]]:
         """The bits of all replicas [reads, replicas, *problem.shape] and their energies without the offset."""
-        problem, shape = ladder.transition.problem, (self.num_reads, self.num_replicas)
-        bits = ladder.transition.restore(chains)
-        return bits.reshape(*shape, *problem.shape), jax.vmap(problem.relative_energy)(bits).reshape(shape)
+        shape = (self.num_reads, self.num_replicas)
+        bits, energies = ladder.transition.restore(chains), ladder.transition.energies(chains)
+        return bits.reshape(*shape, *ladder.transition.problem.shape), energies.reshape(shape)
 
 
 def _lowest(

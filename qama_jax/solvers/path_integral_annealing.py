@@ -1,15 +1,17 @@
 """Simulated quantum annealing."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from qama_jax.checks import check_count, check_flag, check_positive
+from qama_jax.checks import check_choice, check_count, check_flag, check_positive
+from qama_jax.problems.attention import AttentionHamiltonian
 from qama_jax.problems.base import Bits, Problem
-from qama_jax.sampling.arrangement import make_sweeper
+from qama_jax.sampling.arrangement import make_blocks, make_sweeper
+from qama_jax.sampling.blocks import Blocks, BlockState
 from qama_jax.sampling.noise import draw_seeds, logistic
 from qama_jax.sampling.sparse_sweeps import SparseSweeper
 from qama_jax.sampling.sweeps import Sweeper
@@ -17,10 +19,12 @@ from qama_jax.solvers.base import start_bits
 from qama_jax.solvers.iterative import IterativeSolver
 from qama_jax.solvers.schedules import Schedule, beta_range, check_schedule, evaluate
 
+_Row = tuple[Float[Array, ""], Float[Array, ""]]  # (B/P) β_t and J⊥
+
 
 class _Slices(NamedTuple):
     problem: Problem
-    sweeper: Sweeper | SparseSweeper
+    arranged: Sweeper | SparseSweeper | Blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +37,9 @@ class PathIntegralAnnealing(IterativeSolver):
         exp(-(B/P) β_t Σ_k E(s_k) + J⊥ Σ_k s_k · s_{k+1}),    J⊥ = ½ ln coth(B α_t Γ / P)
 
     B being the inverse temperature, P the number of slices, s = ±1. A sweep visits every bit by heat-bath in all slices
-    at once, even slices first; on attention problems one of every head a step. A read is the lowest slice at the end.
+    at once, even slices first; on attention problems one of every head a step. With `update="block"`, the choice for
+    accelerators, all bits of the even slices of an attention problem move at once, then all of the odd ones, as by
+    `BlockGibbs`. A read is the lowest slice at the end.
 
     Args:
       num_sweeps: visits of every bit in every slice.
@@ -43,6 +49,7 @@ class PathIntegralAnnealing(IterativeSolver):
       transverse_field: schedule of B α_t Γ / P, no unit: a tuple (linear between its values) or a function of the
         fraction done. At 3 slices are all but free of each other, at 0.1 bound with J⊥ = 1.2.
       problem_weight: schedule of β_t.
+      update: "heat_bath"; or "block", which is "heat_bath" on problems other than attention.
       record_energy: adds `energy_trace` [num_reads, num_sweeps], of the lowest slice, to the info.
 
     Info: `slices` [num_reads, num_slices, *problem.shape], at the end.
@@ -61,6 +68,7 @@ class PathIntegralAnnealing(IterativeSolver):
     slice_beta: float | None = None
     transverse_field: Schedule = (3.0, 0.05)
     problem_weight: Schedule = (0.0, 1.0)
+    update: Literal["heat_bath", "block"] = "heat_bath"
     record_energy: bool = False
     reads_together = True
 
@@ -72,10 +80,13 @@ class PathIntegralAnnealing(IterativeSolver):
             raise ValueError(f"num_slices must be even, so that even and odd slices alternate, got {self.num_slices}")
         if self.slice_beta is not None:
             check_positive(slice_beta=self.slice_beta)
+        check_choice(("heat_bath", "block"), update=self.update)
         check_schedule("transverse_field", self.transverse_field)
         check_schedule("problem_weight", self.problem_weight)
 
     def arrange(self, problem: Problem) -> _Slices:
+        if self.update == "block" and isinstance(problem, AttentionHamiltonian):
+            return _Slices(problem, make_blocks(problem))
         return _Slices(problem, make_sweeper(problem))
 
     def schedule(self, problem: Problem) -> tuple[Float[Array, "num_sweeps"], Float[Array, "num_sweeps"]]:
@@ -87,14 +98,35 @@ class PathIntegralAnnealing(IterativeSolver):
         # ½ ln coth u
         return weight, -jnp.log(jnp.tanh(transverse)) / 2
 
-    def init(self, key: Key[Array, ""], slices: _Slices, bits: Bits | None) -> Array:
+    def init(self, key: Key[Array, ""], slices: _Slices, bits: Bits | None) -> Any:
         if bits is not None:
             bits = jnp.repeat(bits, self.num_slices, axis=0)
-        return slices.sweeper.arrange(start_bits(key, slices.problem, self.num_reads * self.num_slices, bits))
+        return slices.arranged.arrange(start_bits(key, slices.problem, self.num_reads * self.num_slices, bits))
 
-    def step(
-        self, key: Key[Array, ""], slices: _Slices, state: Array, row: tuple[Float[Array, ""], Float[Array, ""]]
-    ) -> tuple[Array, None]:
+    def step(self, key: Key[Array, ""], slices: _Slices, state: Any, row: _Row) -> tuple[Any, None]:
+        if isinstance(slices.arranged, Blocks):
+            return self._update(key, slices.arranged, state, row), None
+        return self._sweep(key, slices.arranged, state, row), None
+
+    def _update(self, key: Key[Array, ""], blocks: Blocks, state: BlockState, row: _Row) -> BlockState:
+        """All bits of the even slices, then of the odd ones."""
+        weight, binding = row
+        weights = jnp.broadcast_to(weight, self.num_reads * self.num_slices)
+        first, *seeds = draw_seeds(key, 3)
+        pairs = (self.num_reads, self.num_slices // 2, 2, *blocks.field.shape)
+        drive = blocks.draw_drive(first, state, weights).reshape(pairs)
+        slices = list(jnp.unstack(state.bits.reshape(pairs), axis=2))
+        for turn, other in ((0, 1), (1, 0)):
+            bound = slices[other]
+            # Of spins; the sum over both neighbours is twice that of their bits, less 2.
+            neighbours = 2 * (bound + jnp.roll(bound, 1 if turn == 0 else -1, axis=1)) - 2
+            odds = (drive[:, :, turn] + 2 * binding * neighbours).reshape(-1, *blocks.field.shape)
+            drawn = blocks.draw_bits(seeds[turn], odds, weights[: len(odds)])
+            slices[turn] = drawn.reshape(bound.shape)
+        return blocks.with_means(jnp.stack(slices, axis=2).reshape(state.bits.shape))
+
+    def _sweep(self, key: Key[Array, ""], sweeper: Sweeper | SparseSweeper, state: Array, row: _Row) -> Array:
+        """One colour after another; in each, the even slices and then the odd ones."""
         weight, binding = row
         even = jnp.arange(self.num_slices) % 2 == 0
 
@@ -109,17 +141,17 @@ class PathIntegralAnnealing(IterativeSolver):
                 spins = jnp.where(turn[None, :, None], drawn, spins)
             return ((1 + spins) / 2).reshape(bits.shape)
 
-        return slices.sweeper.sweep(state, draw_seeds(key, slices.sweeper.shape[0]), choose), None
+        return sweeper.sweep(state, draw_seeds(key, sweeper.shape[0]), choose)
 
-    def bits(self, slices: _Slices, state: Array) -> Bits:
+    def bits(self, slices: _Slices, state: Any) -> Bits:
         bits = self._by_read(slices, state)
         lowest = jnp.argmin(jax.vmap(jax.vmap(slices.problem.relative_energy))(bits), axis=1)
         return jax.vmap(lambda slices, index: slices[index])(bits, lowest)
 
-    def report(self, slices: _Slices, rows: Any, state: Array, infos: None) -> dict[str, Array]:
+    def report(self, slices: _Slices, rows: Any, state: Any, infos: None) -> dict[str, Array]:
         return {"slices": self._by_read(slices, state)}
 
-    def _by_read(self, slices: _Slices, state: Array) -> Bits:
+    def _by_read(self, slices: _Slices, state: Any) -> Bits:
         """[reads, slices, *problem.shape]."""
         shape = slices.problem.shape
-        return slices.sweeper.restore(state, shape).reshape(self.num_reads, self.num_slices, *shape)
+        return slices.arranged.restore(state, shape).reshape(self.num_reads, self.num_slices, *shape)

@@ -24,12 +24,12 @@ class Relaxation(NamedTuple):
 
     def force(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """`c F(x)`: F half the field at the bits (1 + x)/2, c the strength over the scale of the spins' couplings."""
-        return self.strength * (self.bias + self.problem.couple(x))
+        return self.strength * (self.bias + self.problem.couple_roughly(x))
 
 
 def relax(problem: Problem, strength: float) -> Relaxation:
     """Forces of `strength` over the root-mean-square row norm of the couplings, so that one serves every problem."""
     # Fields are linear, so one constant and the bare couplings of x give the field at (1 + x)/2.
-    centre = problem.field(constant_like(problem.linear, 0.5))
+    centre = problem.linear + problem.couple_roughly(constant_like(problem.linear, 0.5))
     scale = problem.coupling_scale()
     return Relaxation(problem, 2 * centre, strength / jnp.where(scale > 0, scale, 1))

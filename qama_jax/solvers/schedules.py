@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from qama_jax.problems.base import Problem
@@ -20,10 +21,22 @@ BetaSchedule = Literal["geometric", "linear"] | Schedule
 
 def evaluate(schedule: Schedule, num_steps: int, dtype: jnp.dtype) -> Float[Array, "num_steps"]:
     """The schedule at the steps of a run, both ends included; a single step is the end."""
-    fractions = jnp.linspace(0, 1, num_steps, dtype=dtype) if num_steps > 1 else jnp.ones(1, dtype)
+    # By NumPy, so that compiled programs find the values and not the search for them.
+    fractions = _fractions(num_steps, dtype)
     if callable(schedule):
-        return jax.vmap(lambda fraction: jnp.asarray(schedule(fraction), dtype))(fractions)
-    return jnp.interp(fractions, jnp.linspace(0, 1, len(schedule), dtype=dtype), jnp.asarray(schedule, dtype))
+        return jax.vmap(lambda fraction: jnp.asarray(schedule(fraction), dtype))(jnp.asarray(fractions, dtype))
+    values = np.asarray(schedule if len(schedule) > 1 else 2 * schedule, fractions.dtype)
+    places = _fractions(len(values), dtype)
+    after = np.clip(np.searchsorted(places, fractions, side="right"), 1, len(values) - 1)
+    before = after - 1
+    share = (fractions - places[before]) / (places[after] - places[before])
+    return jnp.asarray(values[before] + share * (values[after] - values[before]), dtype)
+
+
+def _fractions(count: int, dtype: jnp.dtype) -> np.ndarray:
+    """Equal distances from 0 to 1, in float32 or wider; one alone is 1."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return np.ones(1, wide) if count == 1 else np.arange(count, dtype=wide) / np.asarray(count - 1, wide)
 
 
 def beta_range(problem: Problem) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.attention_arms import ARMS, BASELINES
+from experiments.attention_arms import ARMS, BASELINES, LONG_WINDOW
 from experiments.figures import draw_over_time
 from experiments.models.baselines import Baseline
 from experiments.models.bigbird import BigBird
@@ -15,7 +15,6 @@ from experiments.models.reformer import Reformer
 from experiments.reproduce.spread import by_seed, mean_and_spread
 from experiments.reproduce.study import Budget, Result, Results, Run, Study, Table
 from experiments.train.settings import TrainingSettings
-from qama_jax import WindowReadout
 
 # The first four are those that are compared at the greatest length as well.
 LABELS = {
@@ -26,9 +25,6 @@ LABELS = {
     )
 }
 _EVERYWHERE = tuple(LABELS)[:4]
-
-# 3×3 pixels of images of 32 columns, and the rest of their rows.
-WINDOW = WindowReadout(radius=33, num_keys=32)
 
 
 class Case(NamedTuple):
@@ -93,7 +89,7 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
                 study="long_sequences",
                 case=name,
                 arm=arm,
-                **((ARMS | BASELINES)[arm].settings(WINDOW) | {"solver": None}),
+                **((ARMS | BASELINES)[arm].settings(LONG_WINDOW) | {"solver": None}),
             )
 
 

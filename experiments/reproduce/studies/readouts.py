@@ -12,6 +12,7 @@ from qama_jax import WindowReadout
 
 _AMOUNTS = {
     "mnist": Amount(5, 12_500),
+    "fashion_mnist": Amount(5, 12_500),
     "cifar10": Amount(10),
     "imdb": Amount(4),
     "sst2": Amount(5),
@@ -46,6 +47,13 @@ CASES = {
     "mnist-1": Case("mnist", "MNIST, 1 block", WINDOWS["mnist"], {"depth": 1}),
     "mnist-2": Case("mnist", "MNIST, 2 blocks", WINDOWS["mnist"], {"depth": 2}),
     "mnist-4": Case("mnist", "MNIST, 4 blocks", WINDOWS["mnist"], {"depth": 4}),
+    "fashion-196": Case(
+        "fashion_mnist",
+        "Fashion-MNIST, 196 tokens",
+        WindowReadout(radius=15, num_keys=4),
+        {"depth": 1, "patch_size": 2},
+        {"micro_batches": 8},
+    ),
     "cifar10-64": Case("cifar10", "CIFAR-10, 64 tokens", WINDOWS["cifar10"], {"depth": 2}),
     "cifar10-256": Case(
         "cifar10",
