@@ -240,7 +240,13 @@ def _memories(
 
     slot = jnp.broadcast_to(jnp.arange(slots)[None], strength.shape)
     anew = last[:chunks] != jnp.pad(last[: chunks - 1], (1, 0))
-    strength, slot, _ = _running(join, (by_chunk(strength, -jnp.inf), by_chunk(slot, 0), anew))
+    of_chunks = by_chunk(strength, -jnp.inf), by_chunk(slot, 0), anew
+    nothing = (
+        jnp.full((heads, capacity), -jnp.inf, strength.dtype),
+        jnp.zeros((heads, capacity), slot.dtype),
+        jnp.zeros((), bool),
+    )
+    strength, slot, _ = _running(join, of_chunks, nothing)
 
     def before_each_block(x: Array, empty: float) -> Array:
         x = jnp.pad(x, [(1, 0), (0, 0), (0, 0)], constant_values=empty)[: last.shape[0]]
@@ -249,7 +255,7 @@ def _memories(
     return before_each_block(slot, 0), jnp.isfinite(before_each_block(strength, -jnp.inf))
 
 
-def _running(join: Callable[..., Any], of_chunks: Any) -> Any:
+def _running(join: Callable[..., Any], of_chunks: tuple[Array, ...], nothing: tuple[Array, ...]) -> tuple[Array, ...]:
     """What the chunks up to each one are, joined: in as many steps as the logarithm of their number, if it is known."""
     if isinstance(of_chunks[0].shape[0], int):
         return jax.lax.associative_scan(join, of_chunks)
@@ -257,6 +263,4 @@ def _running(join: Callable[..., Any], of_chunks: Any) -> Any:
     def step(before: Any, own: Any) -> tuple[Any, Any]:
         return (joined := join(before, own)), joined
 
-    first, later = (jax.tree.map(lambda leaf, part=part: leaf[part], of_chunks) for part in (0, slice(1, None)))
-    _, joined = jax.lax.scan(step, first, later)
-    return jax.tree.map(lambda one, others: jnp.concatenate([one[None], others]), first, joined)
+    return jax.lax.scan(step, nothing, of_chunks)[1]
