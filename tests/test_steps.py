@@ -1,7 +1,9 @@
 """One step of every solver against its reference equations, in plain NumPy and written one bit at a time."""
 
+import collections
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ import scipy.stats
 from test_columns import columns
 
 import qama_jax
-from qama_jax.sampling import noise
+from qama_jax.sampling import descent, noise
 from qama_jax.sampling.descent import descend
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -599,3 +601,54 @@ def test_descent(problem, reference):
             assert count == taken
     assert (False, True) in outcomes
     assert {(True, True), (True, False)} & outcomes
+
+
+@each_problem
+def test_few_steps_of_descent_are_made_without_looking(problem, reference, monkeypatch):
+    """The loop of accelerators makes the steps that the one with an open end makes, also past a minimum."""
+    starts = [jnp.asarray(draw_bits(reference, 1, seed)[0], jnp.int8) for seed in range(3)]
+    with_open_end = jax.jit(functools.partial(descend, problem, max_steps=4))
+    expected = [(with_open_end(start), with_open_end(with_open_end(start)[0])) for start in starts]
+    monkeypatch.setattr(descent, "_until_done", descent._all_steps)
+    without = jax.jit(lambda bits: descend(problem, bits, max_steps=4))
+    found = [(without(start), without(without(start)[0])) for start in starts]
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_dynamics_alone_are_rough():
+    """Products of the dynamics are as the device does them fastest; those of fields, energies and descent are exact."""
+    problem, _ = quadratic.attention()
+    bits = jnp.zeros(problem.shape)
+
+    solver = qama_jax.SimulatedBifurcation()
+    state, row = solver.init(KEY, solver.arrange(problem), None), jax.tree.map(lambda r: r[0], solver.schedule(problem))
+
+    def products(function, *arguments):
+        equations = jax.make_jaxpr(function)(*arguments).eqns
+        found, inner = set(), list(equations)
+        while inner:
+            equation = inner.pop()
+            if equation.primitive.name == "dot_general":
+                found.add(equation.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2)
+            for value in equation.params.values():
+                inner += getattr(getattr(value, "jaxpr", None), "eqns", ())
+        return found
+
+    assert products(lambda state, row: solver.step(None, solver.arrange(problem), state, row)[0], state, row) == {False}
+    for exact in (problem.couple, problem.field, problem.energy, problem.token_energy):
+        assert products(exact, bits) == {True}
+    assert products(lambda bits: descend(problem, bits, 4), bits) == {True}
+
+
+def test_steps_are_unrolled_for_cuda_alone():
+    """On GPUs what follows a product joins it in a kernel; elsewhere longer programs gain nothing."""
+    problem, _ = quadratic.attention()
+    solver = qama_jax.SimulatedBifurcation(20, max_descent_steps=0)
+    traced = jax.jit(lambda key: qama_jax.solve(key, problem, solver).bits).trace(KEY)
+
+    def most_calls(platform):
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        return max(collections.Counter(re.findall(r"call @closed_call\w*", program)).values())
+
+    assert most_calls("cpu") == 1
+    assert most_calls("cuda") == solver.unroll

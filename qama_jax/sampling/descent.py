@@ -1,6 +1,7 @@
 """Polish: from the state a solver reached to a local minimum."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.problems.base import Bits, Problem
 
-# So few steps are nearly always all made, by the slowest of a batch at least: nothing waits to see whether they are.
+# So few steps are nearly always all made, by the slowest of a batch at least: accelerators do not look whether they
+# have to be.
 _FEW = 4
 
 # Once the share of the best gain that a move must have reaches this, only the best move is left.
@@ -72,11 +74,21 @@ def descend(problem: Problem, bits: Bits, max_steps: int) -> tuple[Bits, Int[Arr
     caution, steps, done = (jnp.zeros_like(energy, dtype=dtype) for dtype in (problem.dtype, jnp.int32, bool))
     state = _State(start, coupled, energy, caution, steps, done)
     if isinstance(max_steps, int) and max_steps <= _FEW:
-
-        def step_unless_done(_, state: _State) -> _State:
-            return jax.tree.map(functools.partial(jnp.where, state.done), state, step(state))
-
-        state = jax.lax.fori_loop(0, max_steps, step_unless_done, state)
+        until_done, all_steps = (functools.partial(loop, step, max_steps) for loop in (_until_done, _all_steps))
+        state = jax.lax.platform_dependent(state, cpu=until_done, default=all_steps)
     else:
-        state = jax.lax.while_loop(lambda state: ~state.done & (state.steps < max_steps), step, state)
+        state = _until_done(step, max_steps, state)
     return state.bits.astype(bits.dtype), state.steps
+
+
+def _until_done(step: Callable[[_State], _State], max_steps: int, state: _State) -> _State:
+    return jax.lax.while_loop(lambda state: ~state.done & (state.steps < max_steps), step, state)
+
+
+def _all_steps(step: Callable[[_State], _State], max_steps: int, state: _State) -> _State:
+    """The same; no host and no other device waits for the flag of each step."""
+
+    def unless_done(_, state: _State) -> _State:
+        return jax.tree.map(functools.partial(jnp.where, state.done), state, step(state))
+
+    return jax.lax.fori_loop(0, max_steps, unless_done, state)
