@@ -21,6 +21,7 @@ _NAMES = (
     "drop_in",
     "readout_cost",
     "precision",
+    "compiled",
 )
 _MODULES = [importlib.import_module(f"experiments.benchmarks.{name}") for name in _NAMES]
 TABLES: dict[str, Callable[[], Table]] = {name: table for module in _MODULES for name, table in module.TABLES.items()}
