@@ -23,6 +23,7 @@ _NAMES = (
     "training_speed",
     "causal",
     "precision",
+    "compiled",
 )
 _MODULES = [importlib.import_module(f"experiments.benchmarks.{name}") for name in _NAMES]
 TABLES: dict[str, Callable[[], Table]] = {name: table for module in _MODULES for name, table in module.TABLES.items()}
