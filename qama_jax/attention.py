@@ -11,10 +11,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Int8, Key
 
 from qama_jax.batching import over_batch
-from qama_jax.problems.attention import AttentionHamiltonian, Select, attention_hamiltonian, check_shapes
+from qama_jax.problems.attention import (
+    AttentionHamiltonian,
+    Select,
+    asking_queries,
+    attention_hamiltonian,
+    check_shapes,
+)
 from qama_jax.readouts import ChunkedReadout, Dropout, EnergyReadout, Readout, check_readout, is_mixing
 from qama_jax.readouts.base import is_causal, without_padding
 from qama_jax.readouts.chunks import into_chunks
@@ -68,8 +75,8 @@ def build_hamiltonians(
     check_shapes(query, key, value, importance, mask, select, query_mask)
 
     def build(query, key, value, mask, query_mask, importance):
-        of_value = mask if select == "keys" or query.shape[0] == key.shape[0] else query_mask
-        (value,) = without_padding(of_value, value)
+        asking = asking_queries(mask, query_mask, query.shape[0], key.shape[0])
+        (value,) = without_padding(mask if select == "keys" else asking, value)
         masks = {"mask": mask, "query_mask": query_mask}
         return attention_hamiltonian(
             query, key, value, importance, **masks, rho_0=rho_0, gamma_0=gamma_0, select=select
@@ -118,14 +125,16 @@ def read_out(
     dropout: Dropout | None = None,
     segments: Int[Array, "*batch tokens"] | Bool[Array, "*batch tokens"] | None = None,
     mix: Float[Array, "heads"] | None = None,
+    query_mask: Bool[Array, "*batch tokens"] | None = None,
 ) -> Float[Array, "*batch tokens heads head_dim"]:
     """`readout.read` for every element of the batch, in the type of `query`; computed in that of the Hamiltonian.
 
-    Segments are for a `ChunkedReadout` alone, and `mix` for a `MixingReadout`, which say what they are.
+    Segments are for a `ChunkedReadout` alone, and `mix` for a `MixingReadout`, which say what they are; `query_mask` is
+    as in `qama_attention`.
     """
     batch = query.shape[:-3]
     tensors = (array.astype(hamiltonians.dtype) for array in (query, key, value))
-    read, arguments = functools.partial(_read, readout), (hamiltonians, solutions, *tensors, segments)
+    read, arguments = functools.partial(_read, readout), (hamiltonians, solutions, *tensors, segments, query_mask)
     if dropout is None or dropout.broadcast:
         features = over_batch(read, batch, dropout, mix, importance)(*arguments)
     else:
@@ -134,16 +143,19 @@ def read_out(
     return features.astype(query.dtype)
 
 
-def _read(readout: Any, hamiltonian, solution, query, key, value, segments, dropout, mix, importance) -> Array:
-    """One problem's features. Hidden tokens may hold anything, even NaN."""
+def _read(
+    readout: Any, hamiltonian, solution, query, key, value, segments, query_mask, dropout, mix, importance
+) -> Array:
+    """One problem's features. Hidden tokens may hold anything, even NaN; what is finite is read as Flax reads it."""
     visible = segments
     if visible is None and not isinstance(readout, ChunkedReadout):
         visible = hamiltonian.mask
-    if visible is not None and readout.select == "keys":
-        visible = visible.astype(bool)
+    if readout.select == "keys":
+        visible = None if visible is None else visible.astype(bool)
         key, value = without_padding(visible, key, value)
-        if query.shape[0] == key.shape[0]:
-            (query,) = without_padding(visible, query)
+        asking = asking_queries(visible, query_mask, query.shape[0], key.shape[0])
+        if asking is not None:
+            query = jnp.where(asking[:, None, None] | jnp.isfinite(query), query, 0)
     named = {"dropout": dropout, "segments": segments, "mix": mix}
     given = {name: argument for name, argument in named.items() if argument is not None}
     return readout.read(hamiltonian, solution, query, key, value, importance, **given)
@@ -185,7 +197,7 @@ def run_stages(
         segments = visible
     hamiltonians = build(*problems)
     solution = anneal(hamiltonians)
-    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout, segments, mix)
+    features = read_out(readout, hamiltonians, solution, query, key, value, importance, dropout, segments, mix, asking)
     return features, hamiltonians, solution
 
 

@@ -126,8 +126,8 @@ MUTATIONS = {
         ("run, key, self.num_reads, initial_bits)", "run, key, self.num_reads, None)"),
     ],
     "solvers/schedules.py": [
-        ("jnp.linspace(0, 1, num_steps, dtype=dtype) if", "jnp.linspace(0, 1, num_steps + 1, dtype=dtype)[:-1] if"),
-        ("else jnp.ones(1, dtype)", "else jnp.zeros(1, dtype)"),
+        ("/ np.asarray(count - 1, wide)", "/ np.asarray(count, wide)"),
+        ("np.ones(1, wide) if count == 1", "np.zeros(1, wide) if count == 1"),
         ("math.log(2) / jnp.where", "1 / jnp.where"),
         ("math.log(100) / jnp.where", "math.log(10) / jnp.where"),
         ("return hot, jnp.maximum(hot, cold)", "return cold, jnp.maximum(hot, cold)"),

@@ -226,8 +226,7 @@ def attention_hamiltonian(
         for array, name in ((query, "query"), (key, "key"), (value, "value"), (importance, "importance"))
     )
     check_shapes(query, key, value, importance, mask, select, query_mask)
-    if query_mask is None and query.shape[0] == key.shape[0]:
-        query_mask = mask  # As many keys as queries are the same tokens, hidden as both.
+    query_mask = asking_queries(mask, query_mask, query.shape[0], key.shape[0])
     if select == "keys":
         return _build(key, query, value, importance, mask, query_mask, rho_0, gamma_0)
     return _build(query, key, value, importance, query_mask, mask, rho_0, gamma_0)
@@ -250,6 +249,13 @@ def _build(query, key, value, importance, mask, key_mask, rho_0, gamma_0) -> Att
 def _at_least_float32(value: Any, name: str) -> Float[Array, "..."]:
     array = as_float_array(value, name)
     return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)
+
+
+def asking_queries(
+    mask: Bool[Array, "keys"] | None, query_mask: Bool[Array, "tokens"] | None, queries: int, keys: int
+) -> Bool[Array, "tokens"] | None:
+    """Which queries ask; None for all. As many keys as queries are the same tokens, unless `query_mask` says more."""
+    return mask if query_mask is None and queries == keys else query_mask
 
 
 def check_shapes(query, key, value, importance, mask, select: Select, query_mask=None) -> None:

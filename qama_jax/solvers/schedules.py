@@ -21,7 +21,8 @@ BetaSchedule = Literal["geometric", "linear"] | Schedule
 
 def evaluate(schedule: Schedule, num_steps: int, dtype: jnp.dtype) -> Float[Array, "num_steps"]:
     """The schedule at the steps of a run, both ends included; a single step is the end."""
-    # By NumPy, so that compiled programs find the values and not the search for them.
+    # By NumPy, so that compiled programs find the values and not the search for them; and not by `np.interp`, which
+    # rounds in another type than `jnp.interp`.
     fractions = _fractions(num_steps, dtype)
     if callable(schedule):
         return jax.vmap(lambda fraction: jnp.asarray(schedule(fraction), dtype))(jnp.asarray(fractions, dtype))
