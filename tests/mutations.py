@@ -459,7 +459,7 @@ MUTATIONS = {
         ("return matrix + jnp.diag(self.diagonal)", "return matrix"),
     ],
     "problems/attention.py": [
-        ("self.coupling.product(s) - self.penalty", "self.coupling.product(s) + self.penalty"),
+        ("self.coupling.product(s, precision) - self.penalty", "self.coupling.product(s, precision) + self.penalty"),
         (
             "(jnp.sum(s, axis=0, keepdims=True) - s)\n\n    def diff",
             "jnp.sum(s, axis=0, keepdims=True)\n\n    def diff",
@@ -587,7 +587,10 @@ MUTATIONS = {
         ("self.memory_size + self.reach * self.num_keys", "self.memory_size"),
         ("segments > 0, remembered", "segments >= 0, remembered"),
         ("jnp.cumsum(distant, axis=-1) <= memory_size", "jnp.cumsum(distant, axis=-1) < memory_size"),
-        ("first = chunk * jnp.arange(len(selection.indices))", "first = 0 * jnp.arange(len(selection.indices))"),
+        (
+            "first = chunk * jnp.arange(selection.indices.shape[0])",
+            "first = 0 * jnp.arange(selection.indices.shape[0])",
+        ),
         ("(distance >= 0) &", "(distance >= -1) &"),
         ("(distance <= readout.radius)", "(distance < readout.radius)"),
         ("(segment[..., None] == near_segment[:, :, None])", "(segment[..., None] >= near_segment[:, :, None])"),
@@ -596,14 +599,14 @@ MUTATIONS = {
         ("memory.indices[:, :, None] > readout.radius", "memory.indices[:, :, None] >= readout.radius"),
         ("recalled(distant & (segment == owner)[..., None]", "recalled(distant"),
         (" + memory.log_gates[:, :, None]", ""),
-        ("jnp.where(later_anew[:, None, None], -jnp.inf, strength)", "strength"),
+        ("jnp.where(later_anew[..., None, None], -jnp.inf, strength)", "strength"),
         ("anew | later_anew", "later_anew"),
         ("anew = last[:chunks] !=", "anew = last[:chunks] <"),
     ],
     "readouts/chunks.py": [
         ("segments == jnp.max(segments", "segments <= jnp.max(segments"),
         ("(segments > 0) & ", ""),
-        ("if segments is None and padding:", "if False:"),
+        ("if segments is None and not at_most(padding, 0):", "if False:"),
     ],
     "layers/causal_masks.py": [
         (" & visible[..., None, :]", ""),
