@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from qama_jax.problems.formats.format import Format
-from qama_jax.problems.formats.matrix import graph_of_matrix, qubo_of_matrix, upper_triangle
+from qama_jax.problems.formats.matrix import matrix_format, upper_triangle
 from qama_jax.problems.formats.model import Model
 from qama_jax.problems.formats.text import Source, format_number, is_number, parse_number
 from qama_jax.problems.terms import as_numbers
@@ -40,10 +39,4 @@ def _write(model: Model) -> str:
     return write_rows(upper_triangle("csv", model).toarray())
 
 
-CSV = Format(
-    "csv",
-    lambda source: qubo_of_matrix(source.name, source.once(load_csv)),
-    is_csv,
-    _write,
-    lambda source: graph_of_matrix(source.name, source.once(load_csv)),
-)
+CSV = matrix_format("csv", lambda source: source.once(load_csv), is_csv, _write)

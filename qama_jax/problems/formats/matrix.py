@@ -1,12 +1,15 @@
 """What the formats of one matrix share: the QUBO `xᵀ matrix x`, and the graph whose weights the matrix has."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from qama_jax.problems.formats.format import Format
 from qama_jax.problems.formats.graph import cut_of_edges
 from qama_jax.problems.formats.model import Model, has_long_integers, refuse_loss
+from qama_jax.problems.formats.text import Source
 from qama_jax.problems.inputs import pairs_of_matrix
 from qama_jax.problems.terms import as_numbers, make_terms
 
@@ -55,3 +58,19 @@ def upper_triangle(form: str, model: Model) -> scipy.sparse.coo_array:
     rows, columns = np.concatenate([diagonal, terms.rows]), np.concatenate([diagonal, terms.columns])
     values = np.concatenate([terms.linear, terms.values]).astype(np.float64)
     return scipy.sparse.coo_array((values, (rows, columns)), shape=(terms.size, terms.size))
+
+
+def matrix_format(
+    name: str,
+    load: Callable[[Source], Any],
+    detect: Callable[[Source], bool],
+    write: Callable[[Model], str | bytes],
+) -> Format:
+    """A format whose files hold one matrix, which `load` reads: of a QUBO, or the weights of a graph."""
+    return Format(
+        name,
+        lambda source: qubo_of_matrix(source.name, load(source)),
+        detect,
+        write,
+        lambda source: graph_of_matrix(source.name, load(source)),
+    )

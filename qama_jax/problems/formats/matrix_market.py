@@ -6,8 +6,7 @@ from typing import Any
 import scipy.io
 import scipy.sparse
 
-from qama_jax.problems.formats.format import Format
-from qama_jax.problems.formats.matrix import graph_of_matrix, qubo_of_matrix, upper_triangle
+from qama_jax.problems.formats.matrix import matrix_format, upper_triangle
 from qama_jax.problems.formats.model import Model
 from qama_jax.problems.formats.text import Source
 
@@ -28,10 +27,9 @@ def _write(model: Model) -> bytes:
     return stream.getvalue()
 
 
-MATRIX_MARKET = Format(
+MATRIX_MARKET = matrix_format(
     "matrix-market",
-    lambda source: qubo_of_matrix(source.name, _load(source)),
+    _load,
     lambda source: source.data.removeprefix(_BYTE_ORDER_MARK).startswith(b"%%MatrixMarket"),
     _write,
-    lambda source: graph_of_matrix(source.name, _load(source)),
 )

@@ -5,8 +5,7 @@ import zipfile
 
 import numpy as np
 
-from qama_jax.problems.formats.format import Format
-from qama_jax.problems.formats.matrix import graph_of_matrix, qubo_of_matrix, upper_triangle
+from qama_jax.problems.formats.matrix import matrix_format, upper_triangle
 from qama_jax.problems.formats.model import Model
 from qama_jax.problems.formats.text import Source
 
@@ -27,10 +26,4 @@ def _write(model: Model) -> bytes:
     return stream.getvalue()
 
 
-NPY = Format(
-    "npy",
-    lambda source: qubo_of_matrix(source.name, _load(source)),
-    lambda source: source.data.startswith(b"\x93NUMPY"),
-    _write,
-    lambda source: graph_of_matrix(source.name, _load(source)),
-)
+NPY = matrix_format("npy", _load, lambda source: source.data.startswith(b"\x93NUMPY"), _write)

@@ -6,8 +6,7 @@ from typing import Any
 
 import scipy.sparse
 
-from qama_jax.problems.formats.format import Format
-from qama_jax.problems.formats.matrix import graph_of_matrix, qubo_of_matrix, upper_triangle
+from qama_jax.problems.formats.matrix import matrix_format, upper_triangle
 from qama_jax.problems.formats.model import Model
 from qama_jax.problems.formats.text import Source
 
@@ -25,10 +24,4 @@ def _write(model: Model) -> bytes:
     return stream.getvalue()
 
 
-NPZ = Format(
-    "npz",
-    lambda source: qubo_of_matrix(source.name, _load(source)),
-    lambda source: source.data.startswith(b"PK\x03\x04"),
-    _write,
-    lambda source: graph_of_matrix(source.name, _load(source)),
-)
+NPZ = matrix_format("npz", _load, lambda source: source.data.startswith(b"PK\x03\x04"), _write)
