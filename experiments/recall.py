@@ -7,7 +7,6 @@ line of that file, and a run whose line is there already is not repeated.
 """
 
 import argparse
-import dataclasses
 import itertools
 import sys
 from collections.abc import Sequence
@@ -22,11 +21,10 @@ from flax import nnx
 from experiments.causal_arms import CAUSAL_ARMS, MemorySizes
 from experiments.data.recall import KINDS, Recall
 from experiments.models.language_model import LanguageModel
-from experiments.models.parameters import count_parameters
 from experiments.reproduce.spread import mean_and_spread
 from experiments.result_files import RESULTS, Result, ResultLines
 from experiments.tables import Table
-from experiments.train.language import LanguageSettings, Task, predict, train_language_model
+from experiments.train.language import LanguageSettings, Task, predict, train_unless_done
 
 _FILE = RESULTS / "recall.jsonl"
 _MODEL = {"width": 64, "depth": 1, "num_heads": 2, "mlp_dim": 128}
@@ -98,20 +96,20 @@ def run(options: argparse.Namespace) -> Result | None:
         "blocks": options.blocks,
         "attention": options.attention,
         "seed": options.seed,
-        "settings": dataclasses.asdict(settings),
         "model": _MODEL,
-        "parameters": count_parameters(nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))),
         "memory": None if options.attention == "softmax" else sizes._asdict(),
     }
-    lines = None if options.results is None else _lines(options.results)
-    if lines is not None and lines.find(header) is not None:
-        return None
     name = f"recall-{options.kind}-{options.blocks}-{options.attention}-seed{options.seed}"
-    task, run_dir = make_task(recall, settings), options.run_dir or Path("runs") / name
-    result, _ = train_language_model(make_model, task, settings, run_dir=run_dir, header=header, resume=options.resume)
-    if lines is not None:
-        lines.add(result)
-    return result
+    done = train_unless_done(
+        make_model,
+        lambda: make_task(recall, settings),
+        settings,
+        header=header,
+        run_dir=options.run_dir or Path("runs") / name,
+        results=None if options.results is None else _lines(options.results),
+        resume=options.resume,
+    )
+    return None if done is None else done[0]
 
 
 def _lines(path: Path) -> ResultLines:

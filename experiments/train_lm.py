@@ -8,7 +8,6 @@ is also a line of that file, and a run whose line is there already is not repeat
 """
 
 import argparse
-import dataclasses
 import itertools
 import statistics
 import sys
@@ -22,11 +21,10 @@ from experiments.causal_arms import CAUSAL_ARMS, MemorySizes
 from experiments.data.prepared import DataNotFoundError
 from experiments.data.text_bytes import ByteStreams, load_bytes
 from experiments.models.language_model import LanguageModel
-from experiments.models.parameters import count_parameters
 from experiments.reproduce.spread import differences, mean_and_spread
 from experiments.result_files import RESULTS, Result, ResultLines
 from experiments.tables import Table
-from experiments.train.language import LanguageSettings, generate, texts_of, train_language_model
+from experiments.train.language import LanguageSettings, generate, texts_of, train_unless_done
 
 _FILE = RESULTS / "language_model.jsonl"
 
@@ -84,21 +82,18 @@ def run(options: argparse.Namespace, data: ByteStreams) -> tuple[Result, Languag
         "attention": options.attention,
         "length": options.length,
         "seed": options.seed,
-        "settings": dataclasses.asdict(settings),
         "model": model,
-        "parameters": count_parameters(nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))),
         "memory": None if options.attention == "softmax" else sizes._asdict(),
     }
-    lines = None if options.results is None else _lines(options.results)
-    if lines is not None and lines.find(header) is not None:
-        return None
-    run_dir = options.run_dir or Path(f"runs/lm-{options.attention}-{options.length}-seed{options.seed}")
-    result, trained = train_language_model(
-        make_model, texts_of(data, settings), settings, run_dir=run_dir, header=header, resume=options.resume
+    return train_unless_done(
+        make_model,
+        lambda: texts_of(data, settings),
+        settings,
+        header=header,
+        run_dir=options.run_dir or Path(f"runs/lm-{options.attention}-{options.length}-seed{options.seed}"),
+        results=None if options.results is None else _lines(options.results),
+        resume=options.resume,
     )
-    if lines is not None:
-        lines.add(result)
-    return result, trained
 
 
 def _lines(path: Path) -> ResultLines:

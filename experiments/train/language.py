@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from experiments.data.text_bytes import ByteStreams
 from experiments.models.language_model import LanguageModel
+from experiments.models.parameters import count_parameters
 from experiments.provenance import provenance
-from experiments.result_files import in_words, write_json
+from experiments.result_files import ResultLines, in_words, write_json
 
 _STEPS_PER_CALL = 10
 
@@ -172,6 +173,32 @@ def train_language_model(
             tqdm.write(f"{in_words(row)}")
     checkpoints.close()
     return header | provenance() | {"complete": True, "rows": history}, nnx.merge(graph, state.params)
+
+
+def train_unless_done(
+    make_model: Callable[[nnx.Rngs], LanguageModel],
+    make_task: Callable[[], Task],
+    settings: LanguageSettings,
+    *,
+    header: dict[str, Any],
+    run_dir: Path,
+    results: ResultLines | None,
+    resume: bool,
+) -> tuple[dict[str, Any], LanguageModel] | None:
+    """`train_language_model`, whose result becomes a line of `results`; None where the line is there already.
+
+    The settings and the number of parameters join the header.
+    """
+    parameters = count_parameters(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
+    header = header | {"settings": dataclasses.asdict(settings), "parameters": parameters}
+    if results is not None and results.find(header) is not None:
+        return None
+    result, model = train_language_model(
+        make_model, make_task(), settings, run_dir=run_dir, header=header, resume=resume
+    )
+    if results is not None:
+        results.add(result)
+    return result, model
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
