@@ -7,7 +7,7 @@ import numpy as np
 
 # At most so many parts of a batch are trained on in one call, so that the device and not Python is the limit.
 STEPS_PER_CALL = 50
-_TESTS = 20
+_TESTS = 10
 
 
 class Progress(NamedTuple):
@@ -53,7 +53,7 @@ class EpochBudget:
 
 @dataclasses.dataclass(frozen=True)
 class TimeBudget:
-    """A time of training, with 20 tests at equal distances.
+    """A time of training, with 10 tests at equal distances.
 
     The clock is read after as many steps as take about a second by the progress so far: by nothing else, so that a
     resumed run reads it after the same steps.

@@ -64,7 +64,7 @@ def train(
     on_epoch: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, Any], nnx.Module]:
-    """Trains a classifier and writes its result file after every test: after every epoch, or 20 times in its minutes.
+    """Trains a classifier and writes its result file after every test: after every epoch, or 10 times in its minutes.
 
     Randomness is a function of seed, epoch and step alone, and the whole state is in the checkpoint, the clock of a run
     of minutes included: a resumed run continues bit for bit, as far as steps take the same time. Batches are spread
