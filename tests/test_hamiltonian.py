@@ -129,6 +129,7 @@ token_energy = jax.jit(lambda hamiltonian, bits: hamiltonian.token_energy(bits))
 best_moves = jax.jit(lambda hamiltonian, bits, field: hamiltonian.best_moves(bits, field))
 clamp = jax.jit(lambda hamiltonian, bits: hamiltonian.clamp(bits))
 coupling_scale = jax.jit(lambda hamiltonian: hamiltonian.coupling_scale())
+coupling_sums = jax.jit(lambda hamiltonian: hamiltonian.coupling_sums())
 to_qubo = jax.jit(lambda hamiltonian: hamiltonian.to_qubo())
 
 
@@ -178,6 +179,12 @@ class TestAgainstEnergyDifferences:
         states = np.stack([make_bits(*bits.shape, seed) for seed in range(4)])
         actual, expected = energies(qubo, states.reshape(4, -1)), energies(hamiltonian, states)
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+    def test_coupling_sums(self, hamiltonian, bits):
+        free = np.asarray(clamp(hamiltonian, np.ones_like(bits)), np.float32)
+        expected = np.asarray(field(hamiltonian, free) - field(hamiltonian, 0 * free))
+        scale = 1 + float(coupling_scale(hamiltonian))
+        np.testing.assert_allclose(coupling_sums(hamiltonian), expected, atol=1e-5 * scale)
 
     def test_sweep_visits_bits_one_after_the_other(self, hamiltonian, bits):
         """Against single updates in NumPy, each with the field of the state as it is at that moment."""

@@ -82,6 +82,12 @@ def test_coupling_scale_is_the_norm_of_a_row(matrix):
     np.testing.assert_allclose(qama_jax.Qubo(matrix).to_ising().coupling_scale(), expected, rtol=1e-5)
 
 
+def test_coupling_sums_are_those_of_rows(matrix):
+    couplings = -(matrix + matrix.T)
+    np.fill_diagonal(couplings, 0)
+    np.testing.assert_allclose(qama_jax.Qubo(matrix).coupling_sums(), couplings.sum(1), atol=1e-5)
+
+
 def test_attention_coupling_scale_is_that_of_its_qubo():
     inputs = np.random.default_rng(0).standard_normal((3, 12, 3, 4)).astype(np.float32)
     for mask in (None, np.arange(12) < 8):

@@ -70,6 +70,10 @@ class AttentionHamiltonian(Problem):
         s = self._valid(bits)
         return self.coupling.product(s, precision) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
 
+    def coupling_sums(self) -> Float[Array, "heads tokens"]:
+        heads = self._valid(jnp.ones(self.shape, self.dtype))
+        return self.coupling.sums(self.length) - self.penalty * (self.shape[0] - 1) * heads
+
     def differentiable_field(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """The field of equation (12), in the form whose derivatives cost products with vectors alone."""
         s = self._valid(bits)
@@ -150,7 +154,7 @@ class AttentionHamiltonian(Problem):
     def flip_energy_range(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """See `Problem`; the largest is the Cauchy-Schwarz bound, as rows of J are never formed."""
         spread = self.coupling_scale()
-        centre = self.field(jnp.full(self.shape, 0.5, self.dtype))
+        centre = self.linear + self.coupling_sums() / 2
         heads, tokens = self.shape
         return spread / math.sqrt(heads * tokens), jnp.max(jnp.abs(centre)) + spread * math.sqrt(heads + tokens) / 2
 

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int8, Num
 
+from qama_jax.batching import constant_like
 from qama_jax.problems.spectrum import lowest_eigenvalue
 
 _Class = TypeVar("_Class", bound=type)
@@ -76,6 +77,10 @@ class Problem(abc.ABC):
         It serves dynamics, which go on with what they reach; fields and energies are never computed by it.
         """
         return self.couple(x)
+
+    def coupling_sums(self) -> Float[Array, "..."]:
+        """`C 1`, the sum of the couplings of each bit: fields at x = ½ are `b + C 1 / 2`."""
+        return self.couple(constant_like(self.linear, 1))
 
     @abc.abstractmethod
     def as_matrix(self) -> Float[Array, "n n"]:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qama_jax.batching import constant_like
 from qama_jax.problems.base import Problem
 
 
@@ -30,6 +29,5 @@ class Relaxation(NamedTuple):
 def relax(problem: Problem, strength: float) -> Relaxation:
     """Forces of `strength` over the root-mean-square row norm of the couplings, so that one serves every problem."""
     # Fields are linear, so one constant and the bare couplings of x give the field at (1 + x)/2.
-    centre = problem.linear + problem.couple_roughly(constant_like(problem.linear, 0.5))
     scale = problem.coupling_scale()
-    return Relaxation(problem, 2 * centre, strength / jnp.where(scale > 0, scale, 1))
+    return Relaxation(problem, 2 * problem.linear + problem.coupling_sums(), strength / jnp.where(scale > 0, scale, 1))
