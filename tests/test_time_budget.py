@@ -275,8 +275,8 @@ class TestStudy:
         found = collections.defaultdict(list, long_sequences=lines)
         table = long_sequences.table(found)
         assert table.rows == [
-            ("Text", "1,024", "softmax", "69.0 ± 1.4", "69.0 ± 1.4", "2", "1,000", "8"),
-            ("Text", "1,024", "none", "55.0", "65.0", "1", "1,000", "8"),
+            ("Text", "1,024", "softmax", "69.0 ± 1.4", "", "", "", "69.0 ± 1.4", "2", "1,000", "8"),
+            ("Text", "1,024", "none", "55.0", "-15.0", "", "", "65.0", "1", "1,000", "8"),
         ]
         assert table.note.startswith("20 minutes of training")
         ((_, path),) = long_sequences.figure(found, tmp_path).items()

@@ -12,7 +12,7 @@ from experiments.models.linformer import Linformer
 from experiments.models.longformer import Longformer
 from experiments.models.performer import Performer
 from experiments.models.reformer import Reformer
-from experiments.reproduce.spread import by_seed, mean_and_spread
+from experiments.reproduce.spread import by_seed, differences, mean_and_spread
 from experiments.reproduce.study import Budget, Result, Results, Run, Study, Table
 from experiments.train.settings import TrainingSettings
 
@@ -25,6 +25,8 @@ LABELS = {
     )
 }
 _EVERYWHERE = tuple(LABELS)[:4]
+# What every arm's accuracy is compared with.
+_COMPARED = ("softmax", "window-alone", "linear")
 
 
 class Case(NamedTuple):
@@ -94,23 +96,30 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
 
 
 def table(results: Results) -> Table | None:
-    """Accuracy, examples that were seen, and memory, of each arm at equal time."""
+    """Accuracy, its difference to three of the arms, examples that were seen, and memory, at equal time."""
     rows = []
+    last = by_seed(results["long_sequences"], lambda result: (result["case"], result["arm"]), "last")
+    best = by_seed(results["long_sequences"], lambda result: (result["case"], result["arm"]), "best")
     for case, arm, found in _by_arm(results):
-        last, best = (mean_and_spread(by_seed(found, lambda _: "row", which)["row"]) for which in ("last", "best"))
+        others = (last.get((case, other), {}) if other != arm else {} for other in _COMPARED)
+        against = (mean_and_spread(differences(last[case, arm], other), "+.1f") for other in others)
         examples = sum(result["tests"][-1]["examples"] for result in found) / len(found)
         megabytes = max(sum(result["memory"].values()) for result in found) / 1e6
-        size = f"{CASES[case].label} | {found[0]['tokens']:,} | {LABELS[arm]}"
-        rows.append(f"{size} | {last} | {best} | {len(found)} | {examples:,.0f} | {megabytes:,.0f}")
+        cells = (
+            *(CASES[case].label, f"{found[0]['tokens']:,}", LABELS[arm], mean_and_spread(last[case, arm]), *against),
+            *(mean_and_spread(best[case, arm]), str(len(found)), f"{examples:,.0f}", f"{megabytes:,.0f}"),
+        )
+        rows.append(" | ".join(cells))
     if not rows:
         return None
     minutes = sorted({result["settings"]["minutes"] for result in results["long_sequences"]})
     note = (
         f"{' or '.join(f'{value:g}' for value in minutes)} minutes of training for every arm, tests and compilation "
         "apart. Per cent of the test examples, mean ± standard deviation over the seeds. Memory: of a training step, "
-        "as the compiler plans it, and of parameters and optimiser."
+        "as the compiler plans it, and of parameters and optimiser. Differences are of runs with the same seed."
     )
-    header = "task | tokens | attention | last | best | seeds | examples seen | memory, MB"
+    header = "task | tokens | attention | last | − softmax | − window alone | − linear attention | best | seeds"
+    header += " | examples seen | memory, MB"
     return Table.of(header, rows, "Long sequences: test accuracy at equal training time", note)
 
 
