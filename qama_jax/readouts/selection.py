@@ -1,9 +1,12 @@
 """The strongest selected keys of each head, and softmax attention over them."""
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from qama_jax.lengths import at_most
@@ -99,3 +102,29 @@ def attention_weights(
     if dropout is None:
         return weights
     return weights * dropout.factors(weights.shape, head_axis=head_axis, dtype=weights.dtype)
+
+
+def unnormalized_weights(
+    parts: Sequence[Float[Array, "*axes _keys"]], dropout: Dropout | None, *, head_axis: int
+) -> tuple[list[Float[Array, "*axes _keys"]], Float[Array, "*axes 1"]]:
+    """The softmax over the keys of all parts together, as `attention_weights` has it, before its division by the sum.
+
+    The parts stay apart: joined, logits would be copied, and weights once more to part them. Features are divided
+    instead, which have fewer numbers.
+
+    Args:
+      parts: logits of the same queries, of different keys.
+      dropout: of the entries; it draws what it would for all keys in one array.
+      head_axis: of the heads.
+
+    Returns:
+      The exponentials of each part, and the sum that they are to be divided by.
+    """
+    largest = functools.reduce(jnp.maximum, (jnp.max(part, axis=-1, keepdims=True, initial=-jnp.inf) for part in parts))
+    raised = [jnp.exp(part - jax.lax.stop_gradient(largest)) for part in parts]
+    total = functools.reduce(jnp.add, (jnp.sum(part, axis=-1, keepdims=True) for part in raised))
+    if dropout is None:
+        return raised, total
+    ends = np.cumsum([part.shape[-1] for part in raised])
+    factors = dropout.factors((*raised[0].shape[:-1], ends[-1]), head_axis=head_axis, dtype=total.dtype)
+    return [part * kept for part, kept in zip(raised, jnp.split(factors, ends[:-1], axis=-1), strict=True)], total

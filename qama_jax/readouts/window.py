@@ -11,7 +11,7 @@ from qama_jax.lengths import at_most
 from qama_jax.problems.attention import Select
 from qama_jax.readouts.base import check_beta, check_one_sequence
 from qama_jax.readouts.dropout import Dropout
-from qama_jax.readouts.selection import Selection, attend, attention_weights, hidden, strongest
+from qama_jax.readouts.selection import Selection, attend, hidden, strongest, unnormalized_weights
 
 # Queries per block, in units of the radius: larger blocks make larger products, of which the windows use less.
 _BLOCK = 4
@@ -114,9 +114,9 @@ def _blockwise(
     distant = jnp.abs(jnp.arange(blocks * size)[None, :, None] - selection.indices[:, None]) > radius
     bias = jnp.where(distant, selection.log_gates[:, None], hidden(query.dtype))
     far = jnp.einsum("hbnd,hkd->hbnk", query, far_key) + bias.reshape(heads, blocks, size, -1)
-    weights = attention_weights(jnp.concatenate([near, far], axis=-1), dropout, head_axis=0)
-    features = jnp.einsum("hbnm,hbmd->hbnd", weights[..., : near.shape[-1]], surroundings(value))
-    features = features + jnp.einsum("hbnk,hkd->hbnd", weights[..., near.shape[-1] :], far_value)
+    (near, far), total = unnormalized_weights((near, far), dropout, head_axis=0)
+    features = jnp.einsum("hbnm,hbmd->hbnd", near, surroundings(value))
+    features = (features + jnp.einsum("hbnk,hkd->hbnd", far, far_value)) / total
     return jnp.swapaxes(features.reshape(heads, blocks * size, head_dim)[:, :tokens], 0, 1)
 
 

@@ -72,6 +72,8 @@ def baseline_of(arm: str, tokens: int, seed: int) -> Baseline | None:
 
 def runs(budget: Budget, seed: int) -> Iterable[Run]:
     """All arms of each case, of equal widths and depths, QAMA with the solver of its layer."""
+    # Of a run on two CPU cores, whose minutes have no more than some thousand steps of small batches.
+    sizes = {"batch_size": 8, "learning_rate": 2e-3} if budget.amount is None else {"batch_size": 32}
     quick = budget.amount is not None and budget.amount.train_examples is not None
     for name, case in CASES.items():
         length = _QUICK_LENGTH if quick else case.length
@@ -79,7 +81,7 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
             yield Run(
                 case.dataset,
                 training=TrainingSettings(
-                    seed, batch_size=32, minutes=budget.minutes, schedule="cosine", warmup=0.05, weight_decay=0.01
+                    seed, minutes=budget.minutes, schedule="cosine", warmup=0.05, weight_decay=0.01, **sizes
                 ),
                 depth=2,
                 num_heads=2,
