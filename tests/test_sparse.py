@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 
 import qama_jax
-from qama_jax.problems.coloring import color_bits
+from qama_jax.problems.coloring import color_bits, plan_steps
 from qama_jax.problems.dense import DenseCouplings
 from qama_jax.sampling import make_sweeper
 
@@ -154,6 +154,20 @@ def test_coupled_bits_have_different_colors():
     rows, columns = np.nonzero(matrix)
     assert np.all(colors[rows] != colors[columns])
     assert colors.max() <= np.count_nonzero(matrix, axis=0).max()
+
+
+def test_steps_on_accelerators_are_colors(monkeypatch):
+    """Where a step is a few launches, whatever its size; a core cuts large colours to the size of small ones."""
+    matrix = couplings(600, 1500)
+    neighbors = [np.flatnonzero(row) for row in matrix]
+    colors = color_bits(neighbors)
+    assert len(plan_steps(neighbors)) > colors.max() + 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    steps = plan_steps(neighbors)
+    assert len(steps) == colors.max() + 1
+    for step in steps:
+        assert len(set(colors[step[step >= 0]])) == 1
+    assert sorted(steps[steps >= 0]) == list(range(600))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,7 @@ def cases(target: Target) -> Iterator[Case]:
     yield from _layers()
     yield from _sharded()
     yield from _solvers()
-    yield from _sparse()
+    yield from _sparse(target)
 
 
 def _cores(target: Target, tokens: int, dtype: DTypeLike) -> Iterator[Case]:
@@ -193,8 +194,10 @@ def _anneal(solver, seed, problems):
     return anneal(jax.random.key(seed), problems, solver)
 
 
-def _sparse() -> Iterator[Case]:
-    problem = _random_graph(2000, 20000)
+def _sparse(target: Target) -> Iterator[Case]:
+    # Sweeps are planned for the default device, which is not the one that they are compiled for.
+    with mock.patch("jax.default_backend", return_value="tpu" if target.is_tpu else "gpu"):
+        problem = _random_graph(2000, 20000)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), problem)
     for solver in SPARSE_SOLVERS:
         header = {"part": "sparse", "name": repr(solver), "bits": 2000, "edges": 20000}

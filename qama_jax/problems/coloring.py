@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
-# What moving a bit and starting a step cost, in neighbours read.
-_BIT_COST, _STEP_COST = 8, 512
+# What moving a bit and starting a step cost, in neighbours read. An accelerator reads hundreds of thousands of them in
+# the time of the launches of a step, so that there a step is a colour, unless one is far larger than the others.
+_BIT_COST = 8
+_STEP_COST, _STEP_COST_OF_LAUNCHES = 512, 2**18
 
 
 def color_bits(neighbors: Sequence[np.ndarray]) -> np.ndarray:
@@ -32,7 +35,7 @@ def color_bits(neighbors: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def plan_steps(neighbors: Sequence[np.ndarray]) -> np.ndarray:
-    """The steps of a sweep, each some bits of one colour and of about as many neighbours.
+    """The steps of a sweep, each some bits of one colour and of about as many neighbours, for JAX's default device.
 
     Args:
       neighbors: of each bit, the bits that it is coupled to.
@@ -46,7 +49,8 @@ def plan_steps(neighbors: Sequence[np.ndarray]) -> np.ndarray:
     by_color = np.split(order, np.cumsum(np.bincount(colors))[:-1])
     largest = max(map(len, by_color))
     sizes = np.unique(-(-largest // 2 ** np.arange(largest.bit_length() + 1)))
-    costs = [_cost(degrees, _cut(by_color, size), size) for size in sizes.tolist()]
+    step_cost = _STEP_COST if jax.default_backend() == "cpu" else _STEP_COST_OF_LAUNCHES
+    costs = [_cost(degrees, _cut(by_color, size), size, step_cost) for size in sizes.tolist()]
     size = int(sizes[np.argmin(costs)])
     steps = _cut(by_color, size)
     padded = np.full((len(steps), size), -1, np.int32)
@@ -59,6 +63,6 @@ def _cut(by_color: list[np.ndarray], size: int) -> list[np.ndarray]:
     return [bits[start : start + size] for bits in by_color for start in range(0, len(bits), size)]
 
 
-def _cost(degrees: np.ndarray, steps: list[np.ndarray], size: int) -> int:
+def _cost(degrees: np.ndarray, steps: list[np.ndarray], size: int, step_cost: int) -> int:
     """Neighbours read, those of padding included, and what else a bit and a step take."""
-    return sum(size * (int(degrees[bits[0]]) + _BIT_COST) + _STEP_COST for bits in steps)
+    return sum(size * (int(degrees[bits[0]]) + _BIT_COST) + step_cost for bits in steps)
