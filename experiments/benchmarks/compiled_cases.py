@@ -38,8 +38,11 @@ SOLVERS = (
     qama_jax.BlockGibbs(),
     qama_jax.CoherentIsingMachine(),
     qama_jax.SimulatedAnnealing(num_sweeps=100),
+    qama_jax.SimulatedAnnealing(num_sweeps=100, update="block"),
     qama_jax.ParallelTempering(num_sweeps=100),
+    qama_jax.ParallelTempering(num_sweeps=100, update="block"),
     qama_jax.PathIntegralAnnealing(num_sweeps=100),
+    qama_jax.PathIntegralAnnealing(num_sweeps=100, update="block"),
 )
 SPARSE_SOLVERS = (
     qama_jax.SimulatedBifurcation(num_reads=16),
@@ -159,7 +162,8 @@ def _layer_call(layer: nnx.Module, deterministic: bool) -> tuple[Any, ...]:
     graph, parameters, others = nnx.split(layer, nnx.Param, ...)
 
     def apply(parameters, others, inputs):
-        return nnx.merge(graph, parameters, others)(inputs, deterministic=deterministic)
+        # A stream of this trace: that of the layer belongs to the one in which its state was made.
+        return nnx.merge(graph, parameters, others)(inputs, deterministic=deterministic, rngs=nnx.Rngs(0))
 
     def gradients(parameters, others, inputs):
         def loss(parameters, inputs):
