@@ -85,7 +85,7 @@ TESTS = {
         "tests/test_readouts.py",
         "tests/test_dropout.py",
         "-k",
-        "equal_the_oracle and (keys or indow) or nothing_visible and keys or not_selected",
+        "equal_the_oracle and (keys or indow) or nothing_visible and keys or not_selected or of_parts",
     ],
     "readouts/selected_keys.py": [
         "tests/test_readouts.py",

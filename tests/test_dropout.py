@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+import scipy.special
 from flax import linen, nnx
 from flax.errors import InvalidRngError
 from test_drop_in import APIS, FEATURES, HEADS, TOKENS, Nnx, build, draw
@@ -17,6 +18,7 @@ import qama_jax.linen
 from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
 from qama_jax.attention import anneal, build_hamiltonians, read_out
 from qama_jax.readouts import Dropout
+from qama_jax.readouts.selection import unnormalized_weights
 
 BETA, RATE, HEAD_DIM = 2.0, 0.25, 4
 
@@ -85,6 +87,17 @@ def test_dropped_entries_equal_the_oracle(readout, shape, head_axis, broadcast):
         factors = np.asarray(jax.random.bernoulli(key, 1 - RATE, shape)) / (1 - RATE)
         one = (*(a[index] for a in arguments[:3]), arguments[3])
         np.testing.assert_allclose(features[index], expected(readout, one, factors), atol=2e-5)
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_weights_of_parts_are_those_of_the_whole(broadcast):
+    logits = jax.random.normal(jax.random.key(0), (HEADS, 3, 5, 7))
+    dropout = Dropout(jax.random.key(3), RATE, broadcast)
+    parts, total = unnormalized_weights((logits[..., :4], logits[..., 4:]), dropout, head_axis=0)
+    kept = np.asarray(dropout.factors(logits.shape, head_axis=0, dtype=jnp.float32))
+    assert 0 < np.count_nonzero(kept) < kept.size
+    together = scipy.special.softmax(np.float64(logits), axis=-1) * kept
+    np.testing.assert_allclose(jnp.concatenate(parts, axis=-1) / total, together, atol=1e-6)
 
 
 EVERY_FORM = {
