@@ -79,7 +79,8 @@ def attention_table(part: str) -> Table:
     """Attention against softmax: time by the TPU's compilers, traffic, memory, kernels, time to compile."""
     found = _by_target(part)
     rows = []
-    for name, kind, tokens, dtype in dict.fromkeys(key[1:] for key in found):
+    programs = dict.fromkeys(key[1:] for key in found)
+    for name, kind, tokens, dtype in sorted(programs, key=lambda program: (program[3] != "float32", *program[2:0:-1])):
         own = {target.name: found.get((target.name, name, kind, tokens, dtype)) for target in TARGETS}
         softmax = {target.name: found.get((target.name, "softmax", kind, tokens, dtype)) for target in TARGETS}
         cells = []
@@ -105,7 +106,10 @@ def solver_table() -> Table:
         problem = "sparse" if next(row for row in own.values() if row)["part"] == "sparse" else "attention"
         cells = [_cell(own[tpu], "milliseconds", 1, 1) for tpu in ("v5e", "v6e")]
         compile_s = (_cell(own[target], "compile_s", 1, 0) for target in ("v5e", "H200"))
-        rows.append(" | ".join((f"`{name}`", problem, *cells, _kernels(own["H200"]), *compile_s)))
+        update = "update='block'" if "update='block'" in name else ""
+        rows.append(
+            " | ".join((f"`{name.split('(')[0]}({update})`", problem, *cells, _kernels(own["H200"]), *compile_s))
+        )
     return Table.of("solver | problem | v5e, ms | v6e, ms | kernels on H200 | compile for v5e, s | for H200, s", rows)
 
 
