@@ -71,8 +71,10 @@ class AttentionHamiltonian(Problem):
         return self.coupling.product(s, precision) - self.penalty * (jnp.sum(s, axis=0, keepdims=True) - s)
 
     def coupling_sums(self) -> Float[Array, "heads tokens"]:
-        heads = self._valid(jnp.ones(self.shape, self.dtype))
-        return self.coupling.sums(self.length) - self.penalty * (self.shape[0] - 1) * heads
+        # No product: as Q is centred, rows of J⁰ with their diagonal sum to 0.
+        valid, coupling = self._valid(jnp.ones(self.shape, self.dtype)), self.coupling
+        within = -coupling.shift * self.length * valid - coupling.curvature
+        return within - self.penalty * (self.shape[0] - 1) * valid
 
     def differentiable_field(self, bits: Num[Array, "heads tokens"]) -> Float[Array, "heads tokens"]:
         """The field of equation (12), in the form whose derivatives cost products with vectors alone."""

@@ -63,10 +63,6 @@ class DenseCoupling:
         full = _einsum("hm,hmn->hn", _einsum("hn,hmn->hm", x, self.factor), self.factor) * self.inverse_deviation
         return _where_valid(full - self.shift * jnp.sum(x, axis=-1, keepdims=True), self.valid) - self.curvature * x
 
-    def sums(self, length: Float[Array, ""]) -> Float[Array, "heads tokens"]:
-        """Of the couplings of each token, of which `length` are valid."""
-        return _sums(self, length)
-
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         return self.matrix
 
@@ -101,10 +97,6 @@ class LowRankCoupling:
         return _where_valid(full, self.valid) - self.curvature * x
 
     differentiable_product = product
-
-    def sums(self, length: Float[Array, ""]) -> Float[Array, "heads tokens"]:
-        """See `DenseCoupling`."""
-        return _sums(self, length)
 
     def to_matrix(self) -> Float[Array, "heads tokens tokens"]:
         identity = jnp.eye(self.query.shape[2], dtype=self.query.dtype)
@@ -209,11 +201,6 @@ def _gram_square_backward(residuals, cotangent):
 
 
 _gram_square.defvjp(_gram_square_forward, _gram_square_backward)
-
-
-def _sums(coupling: DenseCoupling | LowRankCoupling, length: Float[Array, ""]) -> Float[Array, "heads tokens"]:
-    """No product: those of J⁰ with the diagonal are 0, as Q is centred."""
-    return -_where_valid(coupling.shift * length, coupling.valid) - coupling.curvature
 
 
 def _where_valid(values: Float[Array, "heads tokens"], valid: Float[Array, "tokens"] | None) -> Float[Array, "..."]:

@@ -100,8 +100,10 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
 def table(results: Results) -> Table | None:
     """Accuracy, its difference to three of the arms, examples that were seen, and memory, at equal time."""
     rows = []
-    last = by_seed(results["long_sequences"], lambda result: (result["case"], result["arm"]), "last")
-    best = by_seed(results["long_sequences"], lambda result: (result["case"], result["arm"]), "best")
+    last, best = (
+        by_seed(results["long_sequences"], lambda result: (result["case"], result["arm"]), which)
+        for which in ("last", "best")
+    )
     for case, arm, found in _by_arm(results):
         others = (last.get((case, other), {}) if other != arm else {} for other in _COMPARED)
         against = (mean_and_spread(differences(last[case, arm], other), "+.1f") for other in others)
