@@ -13,6 +13,8 @@ from intermediates import array_sizes
 import qama_jax
 from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
 from qama_jax.attention import anneal, build_hamiltonians, read_out
+from qama_jax.readouts.selection import Selection
+from qama_jax.readouts.window import attend_in_blocks
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -164,6 +166,47 @@ def test_window_of_all_tokens_is_softmax_attention(radius):
     np.testing.assert_allclose(features, jax.nn.dot_product_attention(query, key, value), atol=1e-5)
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("block", [3, 7, 32])
+def test_windows_in_blocks_are_softmax_over_neighbours_and_selected_keys(block, apart):
+    """Of any number of queries, also in the form for other platforms; features and gradients against float64."""
+    tokens, radius = 30, 3
+    query, key, value, _ = draw(tokens)
+    valid = np.arange(tokens) % 7 != 5
+    indices = np.array([[0, 15], [28, 3], [13, 14]])
+    log_gates = np.random.default_rng(1).standard_normal(indices.shape)
+    bias = np.full((HEADS, 1, tokens), -np.inf)
+    np.put_along_axis(bias, indices[:, None], log_gates[:, None], axis=2)
+    position = np.arange(tokens)
+    near = np.abs(position[:, None] - position[None]) <= radius
+    bias = np.where(near, np.where(valid, 0, -np.inf), bias)
+
+    def expected(query, key, value):
+        logits = np.einsum("nhd,mhd->hnm", query, key) / np.sqrt(HEAD_DIM) + bias
+        weights = np.exp(logits)
+        return np.einsum("hnm,mhd->nhd", weights / weights.sum(2, keepdims=True), value)
+
+    factors = np.random.default_rng(2).standard_normal(query.shape)
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+    def evaluate(query, key, value):
+        selection = Selection(jnp.asarray(indices), jnp.asarray(log_gates, jnp.float32), jnp.ones(indices.shape, bool))
+        features = attend_in_blocks(
+            query, key, value, jnp.asarray(valid), selection, None, radius=radius, block=block, apart=apart
+        )
+        return jnp.sum(factors.astype(np.float32) * features), features
+
+    arguments = query, key, value
+    gradient, features = evaluate(*(jnp.asarray(a, jnp.float32) for a in arguments))
+    np.testing.assert_allclose(features, expected(*arguments), atol=1e-5)
+    for index, actual in enumerate(gradient):
+        direction = [np.zeros_like(a) for a in arguments]
+        direction[index] = np.random.default_rng(3).standard_normal(actual.shape)
+        slope = oracle.directional_derivative(lambda *a: (factors * expected(*a)).sum(), arguments, direction)
+        np.testing.assert_allclose((np.float64(actual) * direction[index]).sum(), slope, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("tokens", [13, 26])
 def test_window_alone_is_local_attention(tokens):
     """Of Flax, under a mask; nothing is annealed for it, not for its gradient either."""
@@ -282,7 +325,7 @@ def test_paper_layer_is_what_it_was():
 @pytest.mark.parametrize("readout", [LinearReadout(), SelectedKeysReadout(8), WindowReadout(8, 8)])
 def test_no_array_of_pairs(readout):
     """Forward and backward, nothing has tokens × tokens elements for long sequences."""
-    tokens = 512
+    tokens = 1024
     arrays = jnp.zeros((3, tokens, 1, 4))
 
     def loss(query, key, value):

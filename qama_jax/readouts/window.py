@@ -1,8 +1,10 @@
 """Softmax attention over a window of neighbours and the strongest selected keys."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -15,6 +17,8 @@ from qama_jax.readouts.selection import Selection, attend, hidden, strongest, un
 
 # Queries per block, in units of the radius: larger blocks make larger products, of which the windows use less.
 _BLOCK = 4
+# TPUs compute in tiles so wide, whether they are full or not.
+_TILE = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,53 +75,86 @@ def attend_window(
     dropout: Dropout | None,
 ) -> Float[Array, "tokens heads head_dim"]:
     """Softmax attention over the valid neighbours of each token, and the selected keys by their gates."""
-    tokens = query.shape[0]
-    if not at_most(tokens, 2 * (3 * radius + selection.indices.shape[1])):
-        return _blockwise(query, key, value, valid, selection, radius, dropout)
+    block = _BLOCK * radius
+    tiles = -(-block // _TILE) * _TILE
     # One product of all pairs is faster than blocks that see half of them or more.
+    if at_most(query.shape[0], block + 2 * (radius + selection.indices.shape[1])):
+        return _all_pairs(query, key, value, valid, selection, dropout, radius)
+    return jax.lax.platform_dependent(
+        *(query, key, value, valid, selection, dropout),
+        tpu=functools.partial(attend_in_blocks, radius=radius, block=tiles, apart=True),
+        default=functools.partial(attend_in_blocks, radius=radius, block=block, apart=False),
+    )
+
+
+def _all_pairs(query, key, value, valid, selection, dropout, radius):
+    tokens = query.shape[0]
     position = jnp.arange(tokens)
     near = jnp.abs(position[:, None] - position[None]) <= radius
     bias = jnp.where(near[None], _visible(valid, query.dtype)[None, None], selection.scatter(tokens)[:, None])
     return attend(query, key, value, bias, dropout)
 
 
-def _blockwise(
+def attend_in_blocks(
     query: Float[Array, "tokens heads head_dim"],
     key: Float[Array, "tokens heads head_dim"],
     value: Float[Array, "tokens heads head_dim"],
     valid: Bool[Array, "tokens"],
     selection: Selection,
-    radius: int,
     dropout: Dropout | None,
+    *,
+    radius: int,
+    block: int,
+    apart: bool,
 ) -> Float[Array, "tokens heads head_dim"]:
-    """The same by blocks of queries, each with the tokens around it; the selected keys take their own product."""
-    tokens, heads, head_dim = query.shape
-    size = _BLOCK * radius
-    blocks = -(-tokens // size)
-    padding = blocks * size - tokens
+    """`attend_window` for blocks of `block` queries, at least `radius`, each with the tokens around it.
 
-    def surroundings(x: Array) -> Array:
-        """[heads, blocks, size + 2 radius, ...] of [heads, tokens, ...]: blocks, the tokens before and after them."""
-        x = jnp.pad(x, [(0, 0), (radius, size - radius + padding)] + [(0, 0)] * (x.ndim - 2))
-        x = x.reshape(len(x), blocks + 1, size, *x.shape[2:])
-        return jnp.concatenate([x[:, :-1], x[:, 1:, : 2 * radius]], axis=2)
+    The selected keys take a product of their own. So do the tokens beside a block where they stay `apart` from those
+    within it, as TPUs spend more time on a copy that puts both in a row than on the products.
+    """
+    tokens, heads, head_dim = query.shape
+    blocks = -(-tokens // block)
+    padding = blocks * block - tokens
+
+    def split(x: Array) -> Array:
+        """[heads, blocks, block, ...] of [heads, tokens, ...]."""
+        x = jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
+        return x.reshape(len(x), blocks, block, *x.shape[2:])
+
+    def around(x: Array) -> list[Array]:
+        """[heads, blocks, places, ...]: blocks, and the tokens before and after them."""
+        rest = [(0, 0)] * (x.ndim - 2)
+        before = jnp.pad(x[:, :-1, -radius:], [(0, 0), (1, 0), *rest])
+        after = jnp.pad(x[:, 1:, :radius], [(0, 0), (0, 1), *rest])
+        return in_parts(before, x, after, 2)
+
+    def in_parts(before: Array, within: Array, after: Array, axis: int) -> list[Array]:
+        parts = [[within], [before, after]] if apart else [[before, within, after]]
+        return [jnp.concatenate(part, axis) for part in parts]
 
     # Heads first, so that every product is one of contiguous matrices.
     query, key, value, far_key, far_value = (
         jnp.swapaxes(x, 0, 1)
         for x in (query * head_dim**-0.5, key, value, selection.gather(key), selection.gather(value))
     )
-    query = jnp.pad(query, [(0, 0), (0, padding), (0, 0)]).reshape(heads, blocks, size, head_dim)
-    offset = jnp.arange(size + 2 * radius)[None] - radius - jnp.arange(size)[:, None]
-    seen = (jnp.abs(offset) <= radius)[None, None] & surroundings(valid[None])[:, :, None]
-    near = jnp.einsum("hbnd,hbmd->hbnm", query, surroundings(key)) + _visible(seen, query.dtype)
-    distant = jnp.abs(jnp.arange(blocks * size)[None, :, None] - selection.indices[:, None]) > radius
+    query, key, value, valid = (split(x) for x in (query, key, value, valid[None]))
+    own = jnp.arange(block)
+    places = in_parts(jnp.arange(-radius, 0), own, jnp.arange(block, block + radius), 0)
+
+    def logits(keys: Array, seen: Array, places: Array) -> Array:
+        near = jnp.abs(own[:, None] - places[None]) <= radius
+        return jnp.einsum("hbnd,hbmd->hbnm", query, keys) + _visible(near[None, None] & seen[:, :, None], query.dtype)
+
+    distant = jnp.abs(jnp.arange(blocks * block)[None, :, None] - selection.indices[:, None]) > radius
     bias = jnp.where(distant, selection.log_gates[:, None], hidden(query.dtype))
-    far = jnp.einsum("hbnd,hkd->hbnk", query, far_key) + bias.reshape(heads, blocks, size, -1)
-    (near, far), total = unnormalized_weights((near, far), dropout, head_axis=0)
-    features = jnp.einsum("hbnm,hbmd->hbnd", near, surroundings(value))
-    features = (features + jnp.einsum("hbnk,hkd->hbnd", far, far_value)) / total
-    return jnp.swapaxes(features.reshape(heads, blocks * size, head_dim)[:, :tokens], 0, 1)
+    far = jnp.einsum("hbnd,hkd->hbnk", query, far_key) + bias.reshape(heads, blocks, block, -1)
+    (*near, far), total = unnormalized_weights(
+        [*map(logits, around(key), around(valid), places), far], dropout, head_axis=0
+    )
+    features = jnp.einsum("hbnk,hkd->hbnd", far, far_value)
+    for weights, values in zip(near, around(value), strict=True):
+        features += jnp.einsum("hbnm,hbmd->hbnd", weights, values)
+    return jnp.swapaxes((features / total).reshape(heads, blocks * block, head_dim)[:, :tokens], 0, 1)
 
 
 def _visible(seen: Bool[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
