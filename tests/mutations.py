@@ -584,7 +584,7 @@ MUTATIONS = {
         ("selection.indices[:, None]) > radius", "selection.indices[:, None]) > -1"),
         ("& seen[:, :, None]", ""),
         ("x[:, :-1, -radius:]", "x[:, :-1, :radius]"),
-        ("[[within], [before, after]]", "[[within], [after, before]]"),
+        ("x[:, 1:, :radius]", "x[:, 1:, -radius:]"),
         ("(features / total)", "features"),
         ("_visible(valid, query.dtype)[None, None], selection", "jnp.zeros((1, 1, 1)), selection"),
     ],
