@@ -8,6 +8,7 @@ from experiments.tables import Table
 _NAMES = (
     "family",
     "solver",
+    "rounding",
     "token_kinds",
     "constrained",
     "peer_lines",
