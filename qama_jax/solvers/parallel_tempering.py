@@ -88,6 +88,7 @@ class ParallelTempering(IterativeSolver):
     cluster_interval: int | None = None
     record_energy: bool = False
     reads_together = True
+    unroll = 2
 
     def __post_init__(self):
         check_flag(record_energy=self.record_energy)
