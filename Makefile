@@ -66,6 +66,7 @@ benchmark-solver: install
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[bench]'
 	$(RUN) -m experiments.benchmarks.solver
 	$(RUN) -m experiments.benchmarks.token_kinds
+	$(RUN) -m experiments.benchmarks.rounding
 
 benchmark-family: install
 	$(RUN) -m experiments.benchmarks.family
