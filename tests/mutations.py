@@ -67,7 +67,11 @@ TESTS = {
     "problems/sparse.py": ["tests/test_sparse.py", "-k", "energies_and_fields or scales or form or edges"],
     "problems/attention.py": [*_HAMILTONIAN, *_SHAPES, f"{_LOOP}::TestScales"],
     "problems/coupling.py": [*_HAMILTONIAN, f"{_STEPS}::test_block_gibbs"],
-    "problems/moments.py": [*_HAMILTONIAN, *_BLOCKS],
+    "problems/moments.py": [
+        *_HAMILTONIAN,
+        *_BLOCKS,
+        "tests/test_hamiltonian.py::test_products_and_sums_of_each_platform",
+    ],
     "problems/token_blocks.py": _BLOCKS,
     "problems/normalization.py": [
         *_HAMILTONIAN,
@@ -510,6 +514,7 @@ MUTATIONS = {
         ("(matrix - _diagonal(mean_product))", "matrix"),
         ("take(of_values, start, size, 0) - mean[None]", "take(of_values, start, size, 0)"),
         ("by_head * of_form.T[..., None]", "by_head"),
+        ("constant_like(y[:, :, :1], 1)", "y[:, :, :1]"),
     ],
     "problems/token_blocks.py": [
         ("    if rest:\n        carry = step(carry, whole * block, rest)\n", ""),

@@ -9,7 +9,7 @@ import pytest
 from intermediates import array_sizes
 
 import qama_jax
-from qama_jax.problems import token_blocks
+from qama_jax.problems import moments, token_blocks
 from qama_jax.problems.coupling import DenseCoupling, LowRankCoupling
 from qama_jax.problems.normalization import standardize
 from qama_jax.sampling import make_sweeper
@@ -356,6 +356,14 @@ def test_blocks_of_tokens_change_nothing(monkeypatch, masked):
     monkeypatch.setattr(token_blocks, "NUMBERS", 64 * 2 * 4)
     for ours, theirs in zip(jax.tree.leaves(evaluate()), whole, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("form", [moments.in_one_product, moments.in_two_products])
+def test_products_and_sums_of_each_platform(form):
+    x, y = np.random.default_rng(0).standard_normal((2, 3, 7, 4)).astype(np.float32)
+    products, sums = form(x, y)
+    np.testing.assert_allclose(products, np.einsum("htd,hte->hde", *np.float64([x, y])), atol=1e-5)
+    np.testing.assert_allclose(sums, np.float64(x).sum(1), atol=1e-5)
 
 
 def test_figure_5_scale():
