@@ -13,7 +13,7 @@ from intermediates import array_sizes
 import qama_jax
 from qama_jax import EnergyReadout, LinearReadout, SelectedKeysReadout, WindowReadout
 from qama_jax.attention import anneal, build_hamiltonians, read_out
-from qama_jax.readouts.selection import Selection
+from qama_jax.readouts.selection import Selection, take_by_index, take_by_product
 from qama_jax.readouts.window import attend_in_blocks
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -164,6 +164,17 @@ def test_window_of_all_tokens_is_softmax_attention(radius):
         query, key, value, importance, rng=jax.random.key(0), readout=WindowReadout(radius, 2), solver=Coins(share=0.6)
     )
     np.testing.assert_allclose(features, jax.nn.dot_product_attention(query, key, value), atol=1e-5)
+
+
+@pytest.mark.parametrize("take", [take_by_index, take_by_product])
+def test_selected_rows_and_their_derivative(take):
+    array, weights = np.random.default_rng(0).standard_normal((2, 9, 2, 3)).astype(np.float32)
+    indices = np.array([[4, 0, 8], [7, 7, 2]])  # a key may be taken twice
+    np.testing.assert_allclose(take(array, indices), [array[i, [0, 1]] for i in indices.T])
+    slope = jax.grad(lambda array: jnp.sum(weights[:3] * take(array, indices)))(array)
+    expected = np.zeros_like(array)
+    np.add.at(expected, (indices.T, np.arange(2)[None]), weights[:3])
+    np.testing.assert_allclose(slope, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -40,7 +40,7 @@ class Selection(NamedTuple):
 
     def gather(self, array: Float[Array, "keys heads head_dim"]) -> Float[Array, "k heads head_dim"]:
         """The rows of the selected keys."""
-        return jnp.take_along_axis(array, self.indices.T[..., None], axis=0)
+        return jax.lax.platform_dependent(array, self.indices, tpu=take_by_product, default=take_by_index)
 
     def scatter(self, keys: int) -> Float[Array, "heads keys"]:
         """The logarithms of the gates at the places of their keys, `hidden` at all others."""
@@ -48,6 +48,21 @@ class Selection(NamedTuple):
         chosen = (self.indices[..., None] == jnp.arange(keys)[None, None]) & self.exists[..., None]
         values = jnp.sum(jnp.where(chosen, self.log_gates[..., None], 0), axis=1)
         return jnp.where(jnp.any(chosen, axis=1), values, hidden(values.dtype))
+
+
+def take_by_index(
+    array: Float[Array, "keys heads head_dim"], indices: Int[Array, "heads k"]
+) -> Float[Array, "k heads head_dim"]:
+    """`array[indices[t, i], t]` for each head t."""
+    return jnp.take_along_axis(array, indices.T[..., None], axis=0)
+
+
+def take_by_product(
+    array: Float[Array, "keys heads head_dim"], indices: Int[Array, "heads k"]
+) -> Float[Array, "k heads head_dim"]:
+    """The same: TPUs gather and scatter rows one after the other, and copy whole arrays for it."""
+    chosen = indices[..., None] == jnp.arange(array.shape[0])[None, None]
+    return jnp.einsum("hkn,nhd->khd", chosen.astype(array.dtype), array)
 
 
 def hidden(dtype: jnp.dtype) -> float:
