@@ -20,7 +20,7 @@ import numpy as np
 import qama_jax
 from experiments.benchmarks import instances
 from experiments.benchmarks.harness import make_parser
-from experiments.benchmarks.solver import SHAPES, random_problems
+from experiments.benchmarks.solver import LONG, SHAPES, random_problems, solve_each
 from experiments.result_files import RESULTS, Result, ResultLines, load
 from experiments.tables import Table
 from experiments.timing import interleave, summary
@@ -46,8 +46,6 @@ CUT_SOLVER = SimulatedBifurcation(
 _FILE = "benchmark_family.jsonl"
 LARGE = ("K2000", "G22", "G1", "G11")
 
-_solve = jax.jit(jax.vmap(qama_jax.solve, in_axes=(0, 0, None)), static_argnums=2)
-
 
 def on_attention(solver: Any, shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
     """Gap to the stored annealed energies and to 64 reads of bifurcation, and time."""
@@ -55,10 +53,10 @@ def on_attention(solver: Any, shape: tuple[int, int, int], repeats: int) -> dict
     problems = jax.tree.map(lambda leaf: leaf[:BATCH], random_problems(shape, SHAPES[shape], 0))
     size = min(BATCH, SHAPES[shape])
     keys = jax.random.split(jax.random.key(0), (2, size))
-    own = _solve(keys[0], problems, SimulatedBifurcation(num_steps=200, num_reads=64)).energy
+    own = solve_each(keys[0], problems, LONG).energy
     reference = np.minimum(annealed[:size], own)
-    gap = qama_jax.analysis.relative_gap(_solve(keys[1], problems, solver).energy, reference)
-    seconds = interleave({"solve": lambda: _solve(keys[1], problems, solver).bits}, repeats)["solve"]
+    gap = qama_jax.analysis.relative_gap(solve_each(keys[1], problems, solver).energy, reference)
+    seconds = interleave({"solve": lambda: solve_each(keys[1], problems, solver).bits}, repeats)["solve"]
     return {
         "batch": size,
         "mean_gap": float(gap.mean),

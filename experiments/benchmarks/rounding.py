@@ -19,7 +19,7 @@ from experiments.benchmarks import solver as unrounded
 from experiments.benchmarks.harness import make_parser, write_rows
 from experiments.result_files import load
 from experiments.tables import Table
-from qama_jax import AttentionHamiltonian, CoherentIsingMachine, SimulatedBifurcation, solve
+from qama_jax import AttentionHamiltonian, CoherentIsingMachine
 from qama_jax.problems.base import register_pytree
 from qama_jax.problems.coupling import DenseCoupling
 
@@ -30,10 +30,7 @@ SOLVERS = {
     "`CoherentIsingMachine`": CoherentIsingMachine(),
 }
 _BFLOAT16 = {"exponent_bits": 8, "mantissa_bits": 7}
-_LONG = SimulatedBifurcation(num_steps=200, num_reads=64)
 _KEYS = 4
-
-_solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
 
 
 @register_pytree
@@ -68,11 +65,11 @@ def measure(shape: tuple[int, int, int], count: int, seed: int) -> list[dict[str
     arms = {"float32": problems, "bfloat16": rounded(problems)}
     keys = jax.random.split(jax.random.key(seed), (_KEYS + 1, count))
     energies = {
-        (name, arm): np.stack([_solve(keys[i], seen, solver).energy for i in range(_KEYS)])
+        (name, arm): np.stack([unrounded.solve_each(keys[i], seen, solver).energy for i in range(_KEYS)])
         for name, solver in SOLVERS.items()
         for arm, seen in arms.items()
     }
-    long = [_solve(keys[-1], seen, _LONG).energy for seen in arms.values()]
+    long = [unrounded.solve_each(keys[-1], seen, unrounded.LONG).energy for seen in arms.values()]
     reference = np.min([*long, *(found.min(0) for found in energies.values())], axis=0)
     rows = []
     for name in SOLVERS:

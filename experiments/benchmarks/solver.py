@@ -35,9 +35,11 @@ SOLVERS = {
     "20 steps, 8 of descent": SimulatedBifurcation(num_steps=20, max_descent_steps=8),
     "in training": SOLVER,
 }
+# What reference energies are taken from, beside annealing.
+LONG = SimulatedBifurcation(num_steps=200, num_reads=64)
 _KEYS = 4
 
-_solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
+solve_each = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -82,11 +84,11 @@ def measure(
     """Gaps of each solver and its time per problem, all in turn."""
     problems = random_problems(shape, count, seed)
     keys = jax.random.split(jax.random.key(seed), (_KEYS + 1, count))
-    own = _solve(keys[-1], problems, SimulatedBifurcation(num_steps=200, num_reads=64)).energy
+    own = solve_each(keys[-1], problems, LONG).energy
     reference = np.minimum(annealed, own)
     rows = {}
     for name, solver in SOLVERS.items():
-        energies = np.stack([_solve(keys[i], problems, solver).energy for i in range(_KEYS)])
+        energies = np.stack([solve_each(keys[i], problems, solver).energy for i in range(_KEYS)])
         gaps = (energies - reference) / np.abs(reference)
         rows[name] = {
             "shape": list(shape),
@@ -101,7 +103,7 @@ def measure(
     for batch in BATCH_SIZES:
         batch_problems = random_problems(shape, batch, seed + 1)
         batch_keys = jax.random.split(jax.random.key(seed + 1), batch)
-        ways = {str(batch): _solve} | ({f"{batch} in parts": _solve_in_parts} if batch == max(BATCH_SIZES) else {})
+        ways = {str(batch): solve_each} | ({f"{batch} in parts": _solve_in_parts} if batch == max(BATCH_SIZES) else {})
         calls = {
             (name, way): lambda f=function, s=solver, p=batch_problems, k=batch_keys: f(k, p, s).bits
             for name, solver in SOLVERS.items()

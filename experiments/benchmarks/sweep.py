@@ -13,17 +13,15 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.harness import make_parser, write_rows
-from experiments.benchmarks.solver import random_problems
+from experiments.benchmarks.solver import random_problems, solve_each
 from experiments.result_files import load
 from experiments.tables import Table
 from experiments.timing import interleave
-from qama_jax import AttentionHamiltonian, SimulatedAnnealing, solve
+from qama_jax import AttentionHamiltonian, SimulatedAnnealing
 from qama_jax.problems.coupling import DenseCoupling
 
 # (heads, tokens, head_dim): batches of problems.
 SHAPES = {(8, 64, 8): (1, 32), (2, 256, 32): (32,), (1, 4096, 64): (1, 4)}
-
-_solve = jax.jit(jax.vmap(solve, in_axes=(0, 0, None)), static_argnums=2)
 
 
 @jax.jit
@@ -49,8 +47,8 @@ def measure(shape: tuple[int, int, int], batch: int, sweeps: int, repeats: int) 
     forms = {"low_rank": low_rank, "dense": with_matrices(low_rank)}
     keys = jax.random.split(jax.random.key(0), batch)
     functions = {
-        f"{name} {count}": lambda p=problems, s=SimulatedAnnealing(num_sweeps=count, beta_range=(0.01, 1.0)): _solve(
-            keys, p, s
+        f"{name} {count}": lambda p=problems, s=SimulatedAnnealing(num_sweeps=count, beta_range=(0.01, 1.0)): (
+            solve_each(keys, p, s)
         )
         for name, problems in forms.items()
         for count in (1, sweeps)
