@@ -11,8 +11,10 @@ import pytest
 from flax import nnx
 
 from experiments import vit_cifar
+from experiments.data.dataset import Dataset
 from experiments.data.images import load_images
 from experiments.data.prepared import DataNotFoundError
+from experiments.data.shuffled import shuffle_patches
 from experiments.figures import (
     Curve,
     draw_costs,
@@ -186,6 +188,24 @@ def test_digit_groups(tmp_path):
         assert different[label] == 1
         assert min(different[:label] + different[label + 1 :]) > 3
     assert abs(np.bincount(data.train_labels) - 5_000 / 6).max() < 100
+
+
+def test_shuffled_patches():
+    """Every patch is kept whole, at a place that is the same for all images of both splits; most places change."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 2)).astype(np.uint8)
+    shuffled = shuffle_patches(Dataset(images[:3], np.arange(3), images[3:], np.arange(2)))
+    np.testing.assert_array_equal(shuffled.test_labels, np.arange(2))
+
+    def places(image):
+        return {image[row : row + 4, column : column + 4].tobytes(): (row, column) for row, column in corners}
+
+    corners = [(row, column) for row in range(0, 28, 4) for column in range(0, 28, 4)]
+    moved = []
+    for before, after in zip(images, [*shuffled.train_inputs, *shuffled.test_inputs], strict=True):
+        old, new = places(before), places(after)
+        moved.append([new[patch] for patch in old])
+    assert all(sorted(order) == corners and order == moved[0] for order in moved)
+    assert sum(place == corner for place, corner in zip(moved[0], corners, strict=True)) < 5
 
 
 def test_positions():

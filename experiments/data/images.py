@@ -1,4 +1,4 @@
-"""Image data sets: those of the paper by tensorflow-datasets, scikit-learn's bundled digits, and our own groups."""
+"""Image data sets: those of the paper by tensorflow-datasets, scikit-learn's digits, and what we make of them."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from experiments.data.dataset import Dataset, cached
 from experiments.data.digit_groups import make_digit_groups
 from experiments.data.groups import make_groups
 from experiments.data.prepared import read_columns
+from experiments.data.shuffled import shuffle_patches
 
-NAMES = ("cifar10", "mnist", "fashion_mnist", "digits", "groups", "digit_groups")
+NAMES = ("cifar10", "mnist", "fashion_mnist", "digits", "groups", "digit_groups", "mnist_shuffled")
 
 
 def load_images(name: str, cache_dir: Path) -> Dataset:
@@ -27,6 +28,8 @@ def load_images(name: str, cache_dir: Path) -> Dataset:
         return make_groups()
     if name == "digit_groups":
         return make_digit_groups(_digits())
+    if name == "mnist_shuffled":
+        return shuffle_patches(load_images("mnist", cache_dir))
     return cached(cache_dir / f"images-{name}.npz", lambda: _decode(name))
 
 

@@ -12,6 +12,7 @@ from qama_jax import WindowReadout
 
 _AMOUNTS = {
     "mnist": Amount(5, 12_500),
+    "mnist_shuffled": Amount(5, 12_500),
     "fashion_mnist": Amount(5, 12_500),
     "cifar10": Amount(10),
     "imdb": Amount(4),
@@ -47,6 +48,8 @@ CASES = {
     "mnist-1": Case("mnist", "MNIST, 1 block", WINDOWS["mnist"], {"depth": 1}),
     "mnist-2": Case("mnist", "MNIST, 2 blocks", WINDOWS["mnist"], {"depth": 2}),
     "mnist-4": Case("mnist", "MNIST, 4 blocks", WINDOWS["mnist"], {"depth": 4}),
+    "shuffled-1": Case("mnist_shuffled", "MNIST, patches out of order, 1 block", WINDOWS["mnist"], {"depth": 1}),
+    "shuffled-2": Case("mnist_shuffled", "MNIST, patches out of order, 2 blocks", WINDOWS["mnist"], {"depth": 2}),
     "fashion-196": Case(
         "fashion_mnist",
         "Fashion-MNIST, 196 tokens",
