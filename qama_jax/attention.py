@@ -193,6 +193,7 @@ def run_stages(
     """
     problems, segments = (query, key, value, visible, asking), None
     if isinstance(readout, ChunkedReadout):
+        check_shapes(query, key, value, importance, None, readout.select)
         problems = over_batch(functools.partial(into_chunks, readout), query.shape[:-3])(*problems)
         segments = visible
     hamiltonians = build(*problems)

@@ -10,6 +10,7 @@ import numpy as np
 import oracle
 import pytest
 from coins import Coins
+from flax import nnx
 from intermediates import array_sizes
 
 import qama_jax
@@ -276,6 +277,10 @@ def test_exported_program_serves_all_lengths(readout):
         np.testing.assert_allclose(exported.call(*shorter), compiled(*shorter), atol=1e-5)
 
 
+def make_layer(readout):
+    return qama_jax.QAMAAttention(num_heads=2, in_features=16, decode=False, readout=readout, rngs=nnx.Rngs(0))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -290,6 +295,7 @@ def test_exported_program_serves_all_lengths(readout):
             lambda: functional(READOUT, *draw(), query_mask=~HIDDEN),
             r"query_mask must be None with MemoryReadout\(.* pass mask",
         ),
+        (lambda: make_layer(READOUT)(jnp.zeros((2, 0, 16))), r"none of the last three 0, got shape \(2, 0, 2, 8\)"),
     ],
 )
 def test_errors_name_the_argument_and_the_remedy(make, message):
