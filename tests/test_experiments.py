@@ -26,7 +26,7 @@ from experiments.figures import (
     draw_variation,
 )
 from experiments.look import hamiltonians, keys_read, look_inside
-from experiments.models.controls import FixedSelection, RandomSelection, UncoupledReadout
+from experiments.models.controls import control
 from experiments.models.linear_attention import linear_attention
 from experiments.models.positions import grid_positions
 from experiments.models.simple_vit import SimpleViT
@@ -98,25 +98,46 @@ def test_readouts_of_the_command_line():
     assert readout("--readout", "linear") == LinearReadout()
 
 
-@pytest.mark.parametrize("control", ["importance", "random"])
-def test_controls_anneal_nothing(control):
+@pytest.mark.parametrize("selection", ["importance", "random"])
+def test_controls_anneal_nothing(selection):
     """The gate of the importances alone, by the oracle; and a gate of random numbers, another one for each key."""
     rng = np.random.default_rng(0)
     query, key, value = rng.standard_normal((3, 6, 2, 4))
     importance = rng.standard_normal(4)
-    solver = RandomSelection() if control == "random" else FixedSelection()
+    solver, readout = control(selection, LinearReadout(2.0))
     arguments = [jnp.asarray(a, jnp.float32) for a in (query, key, value, importance)]
 
     def attend(seed):
-        readout = UncoupledReadout(LinearReadout(2.0))
         return qama_attention(*arguments, rng=jax.random.key(seed), solver=solver, readout=readout)[0]
 
-    if control == "random":
+    if selection == "random":
         assert np.abs(attend(0) - attend(1)).max() > 0.01
     else:
         problem = oracle.build(key, query, value, importance)._replace(couplings=np.zeros((2, 6, 6)), penalty=0.0)
         gates = oracle.gate(problem, np.zeros((1, 2, 6)), 2.0, 6)
         np.testing.assert_allclose(attend(0), oracle.linear_attention(query, key, value, gates), atol=1e-5)
+
+
+@pytest.mark.parametrize("selection", ["importance", "all", "random"])
+def test_controls_of_energies_keep_the_couplings(selection):
+    """Energies by the oracle with couplings, of the tokens of positive importance, of all or of random ones."""
+    rng = np.random.default_rng(0)
+    query, key, value = rng.standard_normal((3, 6, 2, 4))
+    importance = rng.standard_normal(4)
+    arguments = [jnp.asarray(a, jnp.float32) for a in (query, key, value, importance)]
+    solver, readout = control(selection, EnergyReadout())
+
+    def attend(seed):
+        return qama_attention(*arguments, rng=jax.random.key(seed), solver=solver, readout=readout)
+
+    features, diagnostics = attend(0)
+    problem = oracle.build(query, key, value, importance)
+    bits = np.array(diagnostics.bits)
+    if selection == "random":
+        assert not np.array_equal(attend(1)[1].bits, bits)
+    else:
+        np.testing.assert_array_equal(bits, problem.importances > 0 if selection == "importance" else np.ones((2, 6)))
+    np.testing.assert_allclose(features, oracle.features(problem, bits, importance, 6), atol=1e-5)
 
 
 def test_linear_attention_against_the_oracle():

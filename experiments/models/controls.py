@@ -6,16 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qama_jax import AttentionHamiltonian, MemoryReadout, MixedMemoryReadout, Readout
+from qama_jax import (
+    AttentionHamiltonian,
+    EnergyReadout,
+    MemoryReadout,
+    MixedMemoryReadout,
+    Readout,
+    Solver,
+    SteepestDescent,
+)
 from qama_jax.problems.attention import Select
 from qama_jax.problems.base import Bits, Problem
 from qama_jax.readouts import is_mixing
 from qama_jax.readouts.selection import Selection
 from qama_jax.solvers import Solution
-
-# Whose selection a read-out gets: the annealer's; that of steepest descent from a random state; the signs of the fields
-# of a random state; of the importances alone; of random numbers.
-SELECTIONS = ("annealed", "descent", "field", "importance", "random")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,30 @@ class FixedSelection:
         del key, initial_bits
         bits = jnp.arange(np.prod(problem.shape)).reshape(problem.shape) % 2
         return problem.clamp(bits.astype(jnp.int8))[None], {}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportanceSelection:
+    """A solver that sees no couplings: the signs of the importances."""
+
+    num_reads: int = 1
+
+    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
+        """See `qama_jax.Solver`."""
+        del key, initial_bits
+        return problem.clamp((problem.linear > 0).astype(jnp.int8))[None], {}
+
+
+@dataclasses.dataclass(frozen=True)
+class AllSelected:
+    """A solver that selects every token."""
+
+    num_reads: int = 1
+
+    def sample(self, key: jax.Array, problem: Problem, initial_bits: Bits | None) -> tuple[Bits, dict[str, jax.Array]]:
+        """See `qama_jax.Solver`."""
+        del key, initial_bits
+        return problem.clamp(jnp.ones(problem.shape, jnp.int8))[None], {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +140,27 @@ class SinkMemory(MemoryReadout):
         first = jnp.broadcast_to(jnp.arange(shape[1])[None], shape)
         gates = jnp.zeros(shape, hamiltonian.dtype)
         return Selection(first, gates, jnp.full(shape, not self.forgets))
+
+
+_CONTROLS: dict[str, Solver] = {
+    "descent": SteepestDescent(),
+    "field": OneField(),
+    "importance": ImportanceSelection(),
+    "random": RandomSelection(),
+    "all": AllSelected(),
+}
+# Whose selection a read-out gets: the annealer's, or that of a control.
+SELECTIONS = ("annealed", *_CONTROLS)
+
+
+def control(selection: str, readout: Readout) -> tuple[Solver, Readout]:
+    """Solver and read-out of a layer with the selection of a control, one of `SELECTIONS` but "annealed".
+
+    Of importances and random numbers, values of keys are read without couplings, as if there were none. Energies keep
+    their couplings, without which each would be of its own token alone: there the selection alone differs.
+    """
+    uncoupled = selection in ("importance", "random") and not isinstance(readout, EnergyReadout)
+    return _CONTROLS[selection], UncoupledReadout(readout) if uncoupled else readout
 
 
 def _uncoupled(hamiltonian: AttentionHamiltonian, solution: Solution) -> tuple[AttentionHamiltonian, Solution]:

@@ -13,14 +13,14 @@ from experiments.data import images, sequences, text
 from experiments.data.dataset import Dataset
 from experiments.models import baselines
 from experiments.models.block import AttentionFactory
-from experiments.models.controls import SELECTIONS, FixedSelection, OneField, RandomSelection, UncoupledReadout
+from experiments.models.controls import SELECTIONS, control
 from experiments.models.linear_attention import LinearAttention
 from experiments.models.parameters import count_parameters
 from experiments.models.simple_vit import SimpleViT
 from experiments.models.text_transformer import TextTransformer
 from experiments.train import augment
 from experiments.train.loop import TrainingSettings, train
-from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation, SteepestDescent
+from qama_jax import EnergyReadout, QAMAAttention, Readout, SimulatedBifurcation
 from qama_jax.layers.arguments import layer_solver
 from qama_jax.solvers import Solver
 
@@ -221,11 +221,8 @@ class Run:
         if self.attention in baselines.NAMES:
             return self._baseline(data).layer
         solver, readout = self.solver, self.readout
-        if self.selection in ("descent", "field"):
-            solver = SteepestDescent() if self.selection == "descent" else OneField()
-        elif self.selection != "annealed":
-            solver = RandomSelection() if self.selection == "random" else FixedSelection()
-            readout = UncoupledReadout(readout)
+        if self.selection != "annealed":
+            solver, readout = control(self.selection, readout)
         return functools.partial(
             QAMAAttention,
             solver=solver,
