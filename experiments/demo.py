@@ -4,8 +4,9 @@ make demo        (about 3 minutes on 2 cores, no download)
 
 An image shows 36 pairs of handwritten digits in random order. Six pairs share their left digit, the mark, and the label
 is their right digit. No pair tells whether it belongs to the six, and every right digit occurs equally often: the pairs
-have to be compared. QAMA reads two keys per head. The controls read as many, of largest importance or at random. This
-is one seed; `experiments/README.md` has the spread over seeds, and keys of steepest descent.
+have to be compared. QAMA as published hands on the energies of the tokens that it selects; with another read-out, it
+reads two keys per head. The controls are the same with a selection by importance alone, or at random. This is one seed;
+`experiments/README.md` has the spread over seeds, and more controls.
 """
 
 import shutil
@@ -21,11 +22,14 @@ from experiments.models.simple_vit import SimpleViT
 _RUNS = Path("runs/demo")
 _EPOCHS = 14
 _EXAMPLE = 0
-_KEYS = ["--attention", "qama", "--readout", "selected-keys", "--num-keys", "2"]
+_ENERGIES = ["--attention", "qama"]
+_KEYS = [*_ENERGIES, "--readout", "selected-keys", "--num-keys", "2"]
 # What the command line is told, and what the table says; the figure is of the last.
 _ARMS = {
     "none": ("no attention", ["--attention", "none"]),
     "softmax": ("softmax over all 36 tokens", ["--attention", "softmax"]),
+    "energies-importance": ("control: energies, nothing annealed", [*_ENERGIES, "--selection", "importance"]),
+    "energies": ("QAMA as published: energies", _ENERGIES),
     "random": ("control: 2 random keys per head", [*_KEYS, "--selection", "random"]),
     "importance": ("control: 2 keys of largest importance", [*_KEYS, "--selection", "importance"]),
     "qama": ("QAMA: 2 annealed keys per head", _KEYS),
