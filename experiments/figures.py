@@ -220,7 +220,7 @@ def draw_over_time(path: Path, panels: Mapping[str, Mapping[str, Sequence[Sequen
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.4 * columns, 3.4 * rows), squeeze=False, layout="constrained")
     labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
-    colours = dict(zip(labels, plt.get_cmap("tab20").colors, strict=False))
+    colours = dict(zip(labels, plt.get_cmap("tab10" if len(labels) <= 10 else "tab20").colors, strict=False))
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     for axis, (task, curves) in zip(axes.flat, panels.items(), strict=False):

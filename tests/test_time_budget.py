@@ -269,14 +269,15 @@ class TestStudy:
     def test_table_and_figure_are_made_of_results(self, tmp_path):
         none = collections.defaultdict(list)
         assert long_sequences.table(none) is None
-        assert long_sequences.figure(none, tmp_path) == {}
         lines = [result_line("softmax", seed, [0.6, 0.7 - seed / 50]) for seed in (0, 1)]
+        for nothing_compared in (none, collections.defaultdict(list, long_sequences=lines.copy())):
+            assert long_sequences.figure(nothing_compared, tmp_path) == {}
         lines.append(result_line("none", 0, [0.65, 0.55]))
         found = collections.defaultdict(list, long_sequences=lines)
         table = long_sequences.table(found)
         assert table.rows == [
-            ("Text", "1,024", "softmax", "69.0 ± 1.4", "", "", "", "69.0 ± 1.4", "2", "1,000", "8"),
-            ("Text", "1,024", "none", "55.0", "-15.0", "", "", "65.0", "1", "1,000", "8"),
+            ("Text", "1,024", "softmax", "69.0 ± 1.4", "", "", "", "+15.0", "69.0 ± 1.4", "2", "1,000", "8"),
+            ("Text", "1,024", "none", "55.0", "-15.0", "", "", "", "65.0", "1", "1,000", "8"),
         ]
         assert table.note.startswith("20 minutes of training")
         ((_, path),) = long_sequences.figure(found, tmp_path).items()

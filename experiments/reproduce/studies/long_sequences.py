@@ -26,7 +26,7 @@ LABELS = {
 }
 _EVERYWHERE = tuple(LABELS)[:4]
 # What every arm's accuracy is compared with.
-_COMPARED = ("softmax", "window-alone", "linear")
+_COMPARED = ("softmax", "window-alone", "linear", "none")
 
 
 class Case(NamedTuple):
@@ -98,7 +98,7 @@ def runs(budget: Budget, seed: int) -> Iterable[Run]:
 
 
 def table(results: Results) -> Table | None:
-    """Accuracy, its difference to three of the arms, examples that were seen, and memory, at equal time."""
+    """Accuracy, its difference to four of the arms, examples that were seen, and memory, at equal time."""
     rows = []
     last, best = (
         by_seed(results["long_sequences"], lambda result: (result["case"], result["arm"]), which)
@@ -122,13 +122,13 @@ def table(results: Results) -> Table | None:
         "apart. Per cent of the test examples, mean ± standard deviation over the seeds. Memory: of a training step, "
         "as the compiler plans it, and of parameters and optimiser. Differences are of runs with the same seed."
     )
-    header = "task | tokens | attention | last | − softmax | − window alone | − linear attention | best | seeds"
-    header += " | examples seen | memory, MB"
+    header = "task | tokens | attention | last | − softmax | − window alone | − linear attention | − none"
+    header += " | best | seeds | examples seen | memory, MB"
     return Table.of(header, rows, "Long sequences: test accuracy at equal training time", note)
 
 
 def figure(results: Results, folder: Path) -> Mapping[str, Path]:
-    """Accuracy over the time, all arms."""
+    """Accuracy over the time, all arms of each task that more than one has run."""
     panels: dict[str, dict[str, list[tuple[list[float], list[float]]]]] = {}
     for case, arm, found in _by_arm(results):
         curves = panels.setdefault(f"{CASES[case].label}, {found[0]['tokens']:,} tokens", {})
@@ -139,6 +139,7 @@ def figure(results: Results, folder: Path) -> Mapping[str, Path]:
             )
             for result in found
         ]
+    panels = {task: curves for task, curves in panels.items() if len(curves) > 1}
     if not panels:
         return {}
     path = folder / "long_sequences.png"
